@@ -1,0 +1,102 @@
+"""The Python surface: CLIP's own three functions, and three that go from paths to records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+
+from clipcli import checkpoint, hub, images, pipeline
+from clipcli.encoder import DTYPES, Encoder, choose_device, choose_precision, locate
+from clipcli.labels import DEFAULT_TEMPLATE, Label, Text, check_labels
+from clipcli.model.clip import CLIP
+from clipcli.pipeline import RunOptions
+from clipcli.preprocess import ImageTransform
+from clipcli.records import Classified, Embedded, Failure, Match, PassedOver
+
+Paths = Iterable[str | os.PathLike[str]]
+
+
+def available_models() -> list[str]:
+    """Names of the published models, as `load` takes them."""
+    return hub.available_models()
+
+
+def load(
+    name_or_path: str, device: str | torch.device | None = None
+) -> tuple[CLIP, ImageTransform]:
+    """A model and its preprocessing: float32 on a CPU, float16 on CUDA, as the reference.
+
+    `name_or_path`: one of `available_models()`, downloaded on first use, or a checkpoint.
+    `preprocess` turns a PIL image into a float32 tensor [3, px, px].
+    """
+    on_device = choose_device("auto" if device is None else str(device))
+    model, preprocess = checkpoint.load(locate(name_or_path))
+    dtype = DTYPES[choose_precision("auto", on_device)]
+    return model.to_precision(dtype).to(on_device), ImageTransform(preprocess)
+
+
+def classify(
+    paths: Paths,
+    labels: Sequence[str | Label],
+    encoder: Encoder,
+    *,
+    templates: Sequence[str] = (DEFAULT_TEMPLATE,),
+    top_k: int = 1,
+    recursive: bool = True,
+    exclude: Sequence[str] = (),
+    options: RunOptions = RunOptions(),
+) -> Iterator[Classified | Failure | PassedOver]:
+    """The best labels of each photograph in files and folders.
+
+    Every file ends as one record; one that cannot be read is a `Failure`, not an exception.
+    Raises UsageError for labels or templates that cannot work.
+    """
+    made = [label if isinstance(label, Label) else Label(label, (Text(label),)) for label in labels]
+    classifier = pipeline.build_classifier(encoder, check_labels(made, "labels"), templates)
+    found = _find(paths, recursive, exclude)
+    return pipeline.classify(found, encoder, classifier, top_k, options)
+
+
+def embed(
+    paths: Paths,
+    encoder: Encoder,
+    *,
+    recursive: bool = True,
+    exclude: Sequence[str] = (),
+    options: RunOptions = RunOptions(),
+) -> Iterator[Embedded | Failure | PassedOver]:
+    """The embedding of each photograph in files and folders: unit float32 [d]."""
+    return pipeline.embed(_find(paths, recursive, exclude), encoder, options)
+
+
+def similar(
+    query: str,
+    paths: Paths,
+    encoder: Encoder,
+    *,
+    is_text: bool = False,
+    top_k: int = 10,
+    min_similarity: float = -1.0,
+    recursive: bool = True,
+    exclude: Sequence[str] = (),
+    options: RunOptions = RunOptions(),
+) -> Iterator[Match | Failure]:
+    """The photographs nearest to a photograph, or with `is_text` to words, best first.
+
+    Raises PhotoError if the query is a photograph that cannot be read.
+    """
+    part = pipeline.QueryPart("text" if is_text else "image", query)
+    return pipeline.similar(
+        pipeline.encode_query([part], encoder, options),
+        pipeline.embed(_find(paths, recursive, exclude), encoder, options),
+        top_k=top_k,
+        min_similarity=min_similarity,
+        leave_out=[] if is_text else [query],
+    )
+
+
+def _find(paths: Paths, recursive: bool, exclude: Sequence[str]) -> Iterator[images.Found]:
+    typed = [paths] if isinstance(paths, str | os.PathLike) else paths
+    return images.find([os.fspath(path) for path in typed], recursive=recursive, exclude=exclude)

@@ -1,0 +1,1 @@
+"""The command line: options to one pipeline call to a writer. Nothing else prints."""

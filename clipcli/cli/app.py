@@ -1,0 +1,44 @@
+"""The commands by name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import clipcli
+from clipcli.cli.classify import classify
+from clipcli.cli.embed import embed
+from clipcli.cli.models import models_app
+from clipcli.cli.similar import similar
+
+app = typer.Typer(
+    name="clipcli",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"clipcli {clipcli.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Label, embed and search photographs with CLIP.
+
+    Example: clipcli classify photos/ --labels dog,cat,tiger
+    """
+
+
+app.command()(classify)
+app.command()(embed)
+app.command()(similar)
+app.add_typer(models_app, name="models")

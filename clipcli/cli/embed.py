@@ -1,0 +1,89 @@
+"""`clipcli embed`: photographs or texts to vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from clipcli.cli.options import ModelOptions, OutputOptions, Paths, PhotoOptions, takes
+from clipcli.cli.report import Report
+from clipcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from clipcli.embedding_file import EmbeddingWriter
+    from clipcli.writers import Record, RowWriter
+
+
+@takes(ModelOptions, PhotoOptions, OutputOptions)
+def embed(
+    *,
+    paths: Paths = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="Embed this text instead; repeatable.")
+    ] = None,
+    text_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Embed the lines of this file instead.")
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "float16"], typer.Option(help="Of the numbers in a file of embeddings.")
+    ] = "float32",
+    model: ModelOptions,
+    photo: PhotoOptions,
+    out: OutputOptions,
+) -> int:
+    """Turn photographs, or texts, into unit vectors.
+
+    The suffix of --output decides: .npy (with a .jsonl of paths), .npz, .safetensors, .csv, .jsonl.
+
+    Example: clipcli embed photos/ -o photos.npy
+    """
+    from clipcli import embedding_file, pipeline, writers
+    from clipcli.cli import run
+    from clipcli.labels import read_texts_file
+
+    run.check_options(model, photo, out)
+    texts = [*(text or ()), *(read_texts_file(text_file) if text_file else ())]
+    if texts and paths:
+        raise UsageError("PATH and --text in one run; embed photographs and texts separately")
+    is_file = bool(out.output) and Path(out.output or "").suffix in embedding_file.SUFFIXES
+    if is_file and out.format:
+        raise UsageError(f"--format {out.format} and --output {out.output} ask for two formats")
+    if dtype != "float32" and not is_file:
+        raise UsageError(f"--dtype {dtype} is for {', '.join(embedding_file.SUFFIXES)} files")
+    format = run.choose_format(out, ["csv", "jsonl"])
+    report = Report("embedded", out.quiet)
+    found = [] if texts else run.find_photos(paths, photo)
+    settled = run.settled(found)
+    if not texts and len(settled) == len(found):
+        with report.failures_to(out.failures):
+            list(report.follow(settled, len(settled)))
+            return report.conclude(model.model)
+    encoder = run.open_encoder(model, report)
+    options = run.run_options(model, photo)
+    records: Iterator[Record]
+    if texts:
+        records = pipeline.embed_texts(texts, encoder, model.truncate)
+        preprocessing = embedding_file.TEXT
+    else:
+        records = report.follow(pipeline.embed(found, encoder, options), len(found))
+        preprocessing = options.decode.describe()
+    sink: AbstractContextManager[RowWriter | EmbeddingWriter]
+    if is_file:
+        header = embedding_file.Header(encoder.name, encoder.fingerprint, preprocessing, dtype)
+        sink = run.open_embeddings(out.output or "", header)
+    else:
+        columns = writers.embed_columns("text" if texts else "path", encoder.embed_dim)
+        sink = run.open_rows(out, format, columns)
+    with report.failures_to(out.failures), sink as rows:
+        for record in records:
+            rows.write(record)
+        rows.finish()
+        if texts:
+            report.note(f"{len(texts)} texts embedded; {run.describe(encoder)}")
+            return 0
+        return report.conclude(run.describe(encoder))

@@ -1,0 +1,141 @@
+"""Every shared option and its default, once. A group is a dataclass; `takes` puts its fields
+into a command's signature, where Typer reads them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
+from typing import Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from clipcli.records import Activation, Fit, Precision
+
+DEFAULT_MODEL = "ViT-B/32"
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PATH...", help="Photographs, folders, or - for a list on stdin."),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing but what went wrong.", show_default=False)
+]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, where and how exactly it runs."""
+
+    model: Annotated[str, typer.Option(help="A published name (see clipcli models) or a path.")] = (
+        DEFAULT_MODEL
+    )
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    precision: Annotated[
+        Precision, typer.Option(help="auto is fp32 on a CPU, fp16 on accelerators.")
+    ] = "auto"
+    activation: Annotated[
+        Activation | None, typer.Option(help="Of a bare checkpoint file that does not say.")
+    ] = None
+    reference: Annotated[
+        bool,
+        typer.Option("--reference", help="The reference's preprocessing and float32, exactly."),
+    ] = False
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Use the beginning of texts that are too long.")
+    ] = False
+    cache_dir: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Where models are kept; else CLIPCLI_CACHE."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class PhotoOptions:
+    """Which photographs, and how they are read."""
+
+    recursive: Annotated[bool, typer.Option(help="Look into folders below the folders.")] = True
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Pass over such names; repeatable.")
+    ] = None
+    null: Annotated[
+        bool,
+        typer.Option(
+            "--null", "-0", help="Lists of paths, on stdin and stdout, are NUL-separated."
+        ),
+    ] = False
+    fit: Annotated[
+        Fit, typer.Option(help="Into the model's square: its middle, all on a border, squashed.")
+    ] = "crop"
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.0, metavar="N", help="Fail photographs larger than this.")
+    ] = 250.0
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Photographs in one forward pass.")
+    ] = None
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Threads that decode ahead.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results and failures go, and what is said meanwhile."""
+
+    format: Annotated[
+        Literal["csv", "json", "jsonl"] | None,
+        typer.Option(help="Of the rows; by default the suffix of --output, or csv."),
+    ] = None
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")
+    ] = None
+    failures: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write what failed, and why, as CSV.")
+    ] = None
+    quiet: Quiet = False
+
+
+def takes(*groups: type) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command the options of these groups; it is called with an instance of each.
+
+    The command's own parameters come first in its help, then the groups'.
+    """
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        hints = get_type_hints(command, include_extras=True)
+        own = [
+            parameter.replace(annotation=hints[name])
+            for name, parameter in inspect.signature(command).parameters.items()
+            if hints[name] not in groups
+        ]
+        shared = [option for group in groups for option in _parameters(group)]
+
+        @wraps(command)
+        def wrapper(**values: Any) -> int:
+            instances = [
+                group(**{option.name: values.pop(option.name) for option in _parameters(group)})
+                for group in groups
+            ]
+            return command(**values, **dict(zip(group_names, instances, strict=True)))
+
+        group_names = [next(n for n, hint in hints.items() if hint is group) for group in groups]
+        parameters = own + shared
+        wrapper.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {option.name: option.annotation for option in parameters}
+        return wrapper
+
+    return decorate
+
+
+def _parameters(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]

@@ -1,0 +1,102 @@
+"""`clipcli similar`: a photograph or words to the photographs nearest to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from clipcli.cli.options import ModelOptions, OutputOptions, Paths, PhotoOptions, takes
+from clipcli.cli.report import Report
+from clipcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipcli.writers import Record
+
+Parts = list[str] | None
+
+
+@takes(ModelOptions, PhotoOptions, OutputOptions)
+def similar(
+    *,
+    query: Annotated[str, typer.Argument(help="A photograph, or with --text words.")],
+    paths: Paths = None,
+    text: Annotated[bool, typer.Option("--text", help="QUERY is words.")] = False,
+    embeddings: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Search this file in place of PATH.")
+    ] = None,
+    add_text: Annotated[Parts, typer.Option(help="More of these words; 2:WORDS doubles.")] = None,
+    add_image: Annotated[Parts, typer.Option(help="More like this photograph.")] = None,
+    subtract_text: Annotated[Parts, typer.Option(help="Less of these words.")] = None,
+    subtract_image: Annotated[Parts, typer.Option(help="Less like this photograph.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    min_similarity: Annotated[
+        float, typer.Option(min=-1.0, max=1.0, help="Leave out what is below this cosine.")
+    ] = -1.0,
+    paths_only: Annotated[
+        bool, typer.Option("--paths-only", help="Print paths alone, NUL-separated with -0.")
+    ] = False,
+    model: ModelOptions,
+    photo: PhotoOptions,
+    out: OutputOptions,
+) -> int:
+    """Find the photographs nearest to a photograph or to words.
+
+    Example: clipcli similar "a dog in the snow" photos/ --text --top-k 5
+    """
+    from clipcli import embedding_file, pipeline, writers
+    from clipcli.cli import run
+
+    run.check_options(model, photo, out)
+    if (embeddings is None) == (not paths):
+        raise UsageError("expected either PATH to search in or --embeddings FILE")
+    if paths_only and out.format:
+        raise UsageError("--paths-only and --format ask for two formats; give one of them")
+    parts = [pipeline.parse_query_part("text" if text else "image", query, 1.0)]
+    more: list[tuple[Literal["text", "image"], Parts, float]] = [
+        ("text", add_text, 1.0),
+        ("image", add_image, 1.0),
+        ("text", subtract_text, -1.0),
+        ("image", subtract_image, -1.0),
+    ]
+    for kind, values, sign in more:
+        parts += [pipeline.parse_query_part(kind, value, sign) for value in values or ()]
+    format = run.choose_format(out, ["csv", "json", "jsonl"])
+    if paths_only:
+        format = "nul" if photo.null else "paths"
+    report = Report("compared", out.quiet)
+    found = [] if embeddings else run.find_photos(paths, photo)
+    settled = run.settled(found)
+    file = embedding_file.read(Path(embeddings)) if embeddings else None
+    if file is None and len(settled) == len(found):
+        records: Iterator[Record] = report.follow(settled, len(settled))
+        described = model.model
+    else:
+        encoder = run.open_encoder(model, report)
+        described = run.describe(encoder)
+        options = run.run_options(model, photo)
+        images = [part.value for part in parts if part.kind == "image"]
+        if file is not None:
+            embedding_file.check_same_model(file, encoder.name, encoder.fingerprint)
+            if images:
+                embedding_file.check_same_preprocessing(file, options.decode.describe())
+        asked = pipeline.encode_query(parts, encoder, options, model.truncate)
+        if file is not None:
+            records = pipeline.similar_in_file(asked, file, top_k, min_similarity, images)
+        else:
+            embedded = report.follow(pipeline.embed(found, encoder, options), len(found))
+            records = pipeline.similar(asked, embedded, top_k, min_similarity, images)
+    with (
+        report.failures_to(out.failures),
+        run.open_rows(out, format, writers.SIMILAR_COLUMNS) as rows,
+    ):
+        for record in records:
+            rows.write(record)
+        rows.finish()
+        if file is not None:
+            report.note(f"{len(file.paths)} embeddings compared; {described}")
+            return 0
+        return report.conclude(described)

@@ -1,0 +1,154 @@
+"""A photograph's file to the pixels that a model takes. Every way to fail is a PhotoError."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from clipcli.errors import PhotoError
+from clipcli.images import unreadable_suffix
+from clipcli.preprocess import PreprocessConfig, fit_square, pixel_array, resize_and_crop
+from clipcli.records import Fit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image as Picture
+
+# An explicit list: some of Pillow's formats start other programs (EPS starts Ghostscript) or
+# are stubs. JPEG brings MPO with it.
+FORMATS = (
+    "JPEG PNG GIF WEBP TIFF BMP DIB PPM JPEG2000 AVIF TGA ICO PCX SGI DDS PSD QOI HEIF".split()
+)
+DEFAULT_MAX_MEGAPIXELS = 250.0
+WIDE_RATIO = 2.0  # beyond this a central square is less than half of the picture
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How to bring a photograph into a square.
+
+    `reference`: exactly the published preprocessing, without the EXIF turn, the scaling of
+    16-bit grey and the white behind transparency.
+    """
+
+    fit: Fit = "crop"
+    reference: bool = False
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+
+    def describe(self) -> str:
+        """What of this changes an embedding, for the header of a file of embeddings."""
+        return "--reference" if self.reference else f"--fit {self.fit}"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """uint8 [px, px, 3]; `middle_only` as in `records.Embedded`."""
+
+    pixels: NDArray[np.uint8]
+    middle_only: bool
+
+
+def decode(path: str, config: PreprocessConfig, options: DecodeOptions) -> Decoded:
+    """Read one photograph. Raises PhotoError, without the path, for any file that is none."""
+    with _open(path) as file, _pillow_errors(path, file):
+        with Image.open(file, formats=readable_formats()) as picture:
+            _check_size(picture, options.max_megapixels)
+            picture.load()
+            if options.reference:
+                square = resize_and_crop(picture, config).convert("RGB")
+                return Decoded(pixel_array(square), _is_wide(picture))
+            upright = upright_rgb(picture)
+        square = fit_square(upright, config, options.fit)
+        return Decoded(pixel_array(square), options.fit == "crop" and _is_wide(upright))
+
+
+@lru_cache(maxsize=1)
+def readable_formats() -> list[str]:
+    """Those of `FORMATS` that this installation of Pillow can open."""
+    try:
+        import pillow_heif  # the extra "heif"
+
+        pillow_heif.register_heif_opener()
+    except ImportError:
+        pass
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def upright_rgb(picture: Picture) -> Picture:
+    """The picture as a person sees it: turned as its EXIF says, 8 bits, on white."""
+    # damaged EXIF, which fails in any of many ways, says nothing about the picture
+    with suppress(Exception):
+        ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode.startswith(("I", "F")):
+        return Image.fromarray(_eight_bits(np.asarray(picture))).convert("RGB")
+    if picture.has_transparency_data:
+        with_alpha = picture.convert("RGBA")
+        white = Image.new("RGBA", with_alpha.size, "white")
+        return Image.alpha_composite(white, with_alpha).convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _eight_bits(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Grey of 16 or more bits, or floats, scaled to 0..255 instead of clipped.
+
+    Integers fill 16 bits, as Pillow reads them from PNG, PGM and TIFF; floats are in 0..1,
+    0..255 or 0..65535, whichever is the smallest that holds them. What exceeds these is scaled
+    by its own maximum.
+    """
+    values = np.nan_to_num(grey.astype(np.float64))
+    peak = float(values.max(initial=0.0))
+    full_scales = (1.0, 255.0, 65535.0) if grey.dtype.kind == "f" else (65535.0,)
+    full_scale = next((scale for scale in full_scales if peak <= scale), peak)
+    return np.clip(np.rint(values * (255 / full_scale)), 0, 255).astype(np.uint8)
+
+
+def _open(path: str) -> BinaryIO:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+            raise PhotoError("not a regular file")
+        return Path(path).open("rb")
+    except OSError as error:
+        raise PhotoError(error.strerror or str(error)) from error
+    except ValueError as error:  # a NUL in the name
+        raise PhotoError(str(error)) from error
+
+
+def _check_size(picture: Picture, max_megapixels: float) -> None:
+    megapixels = picture.width * picture.height / 1e6
+    if megapixels > max_megapixels:
+        raise PhotoError(
+            f"{picture.width} x {picture.height} is {megapixels:,.0f} megapixels, the limit is"
+            f" {max_megapixels:,.0f}; pass --max-megapixels {megapixels + 1:.0f} to read it"
+        )
+
+
+def _is_wide(picture: Picture) -> bool:
+    return max(picture.size) > WIDE_RATIO * min(picture.size)
+
+
+@contextmanager
+def _pillow_errors(path: str, file: BinaryIO) -> Iterator[None]:
+    """Whatever Pillow raises on a bad file, which can be anything, as one PhotoError."""
+    try:
+        yield
+    except PhotoError:
+        raise
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        start = file.read(16)
+        found = f"begins with {start!r}" if start else "the file is empty"
+        advice = unreadable_suffix(path) or f"expected one of {', '.join(readable_formats())}"
+        raise PhotoError(f"no picture: {found}; {advice}") from error
+    except Exception as error:
+        message = str(error) or type(error).__name__
+        raise PhotoError(f"damaged picture: {message}") from error

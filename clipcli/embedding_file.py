@@ -1,0 +1,258 @@
+"""Files of embeddings: `.npy` with a `.jsonl` of paths beside it, `.npz`, `.safetensors`.
+
+Each holds the paths, the embeddings and a header that says which model and which preprocessing
+made them. Nothing in them is a pickle.
+
+`.npy` is the one for many photographs: it is written row by row and read by mapping it. The
+other two are for exchange and are built in memory.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as save_safetensors
+
+from clipcli.errors import EmbeddingFileError, OutputError, UsageError
+from clipcli.part_file import PartFile
+from clipcli.records import Embedded, EmbeddedText
+from clipcli.writers import Record, json_text
+
+SUFFIXES = (".npy", ".npz", ".safetensors")
+NPY_HEADER_BYTES = 128  # room for a header whose count of rows is only known at the end
+FIRST_LINE_BYTES = 4096  # the same for the first line of the .jsonl
+
+TEXT = "text"  # in place of a preprocessing, in a file of texts
+
+Dtype = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What made a file of embeddings.
+
+    model: its name; sha256: its fingerprint; preprocessing: how pictures were brought into its
+    square, "text" for embeddings of texts; count: rows.
+    """
+
+    model: str
+    sha256: str
+    preprocessing: str
+    dtype: Dtype
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class EmbeddingFile:
+    """`paths[i]` has `embeddings[i]`: float16 or float32 [n, d], unit length.
+
+    `path` is the file's own. In a file of texts the texts stand in `paths`.
+    """
+
+    path: Path
+    header: Header
+    paths: list[str]
+    embeddings: NDArray[np.generic]
+
+
+class EmbeddingWriter(Protocol):
+    """Takes records one by one; failures have no row.
+
+    `commit` makes the file appear, `abandon` leaves what there is in `part_path`.
+    """
+
+    part_path: Path
+
+    def write(self, record: Record) -> None: ...
+    def finish(self) -> None: ...
+    def commit(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+def writer_for(path: Path, header: Header) -> EmbeddingWriter:
+    """A writer by suffix. Raises UsageError for a suffix that is none of these."""
+    if path.suffix == ".npy":
+        return _NpyWriter(path, header)
+    if path.suffix in (".npz", ".safetensors"):
+        return _WholeWriter(path, header)
+    raise UsageError(
+        f"{path}: suffix {path.suffix or 'missing'}; expected {', '.join(SUFFIXES)}, .csv or .jsonl"
+    )
+
+
+class _NpyWriter:
+    """Rows go to disk as they come; the two headers are put right at the end."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.header = header
+        self.width = 0
+        self.rows = PartFile(path)
+        try:
+            self.paths = PartFile(path.with_suffix(".jsonl"))
+        except BaseException:
+            self.rows.abandon()
+            raise
+        self.part_path = self.rows.part_path
+        self._write_headers()
+
+    def write(self, record: Record) -> None:
+        for name, embedding in _named(record):
+            self.width = len(embedding)
+            self.rows.write(embedding.astype(self.header.dtype).tobytes())
+            self.paths.write(json_text(name).encode() + b"\n")
+            self.header = replace(self.header, count=self.header.count + 1)
+
+    def finish(self) -> None:
+        self._write_headers()
+
+    def commit(self) -> None:
+        # the paths first: a reader that finds new paths and old rows sees that counts differ
+        self.paths.commit()
+        self.rows.commit()
+
+    def abandon(self) -> None:
+        with suppress(OutputError):  # on a full disk, what is there already has to do
+            self._write_headers()
+        self.rows.abandon()
+        self.paths.abandon()
+
+    def _write_headers(self) -> None:
+        array_header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            array_header,
+            {
+                "descr": np.lib.format.dtype_to_descr(np.dtype(self.header.dtype)),
+                "fortran_order": False,
+                "shape": (self.header.count, self.width),
+            },
+        )
+        packed = array_header.getvalue()
+        # numpy pads with spaces before the newline; pad to the room that was left
+        length = NPY_HEADER_BYTES - 10
+        self.rows.write_at_start(
+            packed[:8] + length.to_bytes(2, "little") + packed[10:-1].ljust(length - 1) + b"\n"
+        )
+        line = json_text(asdict(self.header)).encode()
+        self.paths.write_at_start(line.ljust(FIRST_LINE_BYTES - 1) + b"\n")
+
+
+class _WholeWriter:
+    """Rows are kept in memory and written together."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.suffix = path.suffix
+        self.header = header
+        self.file = PartFile(path)
+        self.part_path = self.file.part_path
+        self.paths: list[str] = []
+        self.rows: list[NDArray[np.generic]] = []
+
+    def write(self, record: Record) -> None:
+        for name, embedding in _named(record):
+            self.paths.append(name)
+            self.rows.append(embedding.astype(self.header.dtype))
+
+    def commit(self) -> None:
+        self.file.commit()
+
+    def abandon(self) -> None:
+        with suppress(OutputError):
+            self.finish()
+        self.file.abandon()
+
+    def finish(self) -> None:
+        header = replace(self.header, count=len(self.rows))
+        embeddings = np.stack(self.rows) if self.rows else np.empty((0, 0), header.dtype)
+        described = json_text(asdict(header))
+        if self.suffix == ".npz":
+            buffer = io.BytesIO()
+            np.savez(
+                buffer,
+                paths=np.array(self.paths, dtype=np.str_),
+                embeddings=embeddings,
+                model=np.array(described),
+            )
+            self.file.write_at_start(buffer.getvalue())
+        else:
+            metadata = {"header": described, "paths": json_text(self.paths)}
+            self.file.write_at_start(save_safetensors({"embeddings": embeddings}, metadata))
+
+
+def _named(record: Record) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The row of a record, if it has one."""
+    match record:
+        case Embedded(name, embedding) | EmbeddedText(name, embedding):
+            yield name, embedding
+
+
+def read(path: Path) -> EmbeddingFile:
+    """A file of embeddings; `.npy` is mapped, not loaded.
+
+    Raises EmbeddingFileError for a file that is damaged or was not written by this program.
+    """
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
+    if path.suffix not in readers:
+        raise UsageError(f"{path}: expected a file of embeddings: {', '.join(SUFFIXES)}")
+    try:
+        header, paths, embeddings = readers[path.suffix](path)
+        file = EmbeddingFile(path, Header(**header), paths, embeddings)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise EmbeddingFileError(
+            f"{path}: {type(error).__name__}: {error}; expected a file written by clipcli embed"
+        ) from error
+    if len(embeddings.shape) != 2 or not len(paths) == len(embeddings) == file.header.count:
+        raise EmbeddingFileError(
+            f"{path}: {len(paths)} paths, embeddings of {list(embeddings.shape)} and a count of"
+            f" {file.header.count}; expected the same number of each; embed the photographs again"
+        )
+    return file
+
+
+_Parts = tuple[dict[str, Any], list[str], NDArray[np.generic]]
+
+
+def _read_npy(path: Path) -> _Parts:
+    embeddings = np.load(path, mmap_mode="r", allow_pickle=False)
+    with path.with_suffix(".jsonl").open("rb") as file:
+        header = json.loads(file.readline())
+        paths = [json.loads(line) for line in file]
+    return header, paths, embeddings
+
+
+def _read_npz(path: Path) -> _Parts:
+    with np.load(path, allow_pickle=False) as arrays:
+        return json.loads(str(arrays["model"])), arrays["paths"].tolist(), arrays["embeddings"]
+
+
+def _read_safetensors(path: Path) -> _Parts:
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        embeddings = file.get_tensor("embeddings")
+    return json.loads(metadata["header"]), json.loads(metadata["paths"]), embeddings
+
+
+def check_same_model(file: EmbeddingFile, name: str, fingerprint: str) -> None:
+    """Raises EmbeddingFileError if `file` was made by another model than this one."""
+    if file.header.sha256 != fingerprint:
+        raise EmbeddingFileError(
+            f"{file.path}: made by {file.header.model} ({file.header.sha256[:12]}), but the query"
+            f" is encoded by {name} ({fingerprint[:12]}); pass --model {file.header.model}"
+        )
+
+
+def check_same_preprocessing(file: EmbeddingFile, described: str) -> None:
+    """Raises EmbeddingFileError if pictures in `file` were prepared in another way."""
+    if file.header.preprocessing not in (TEXT, described):
+        raise EmbeddingFileError(
+            f"{file.path}: its photographs were prepared with {file.header.preprocessing}, the"
+            f" query's with {described}; pass {file.header.preprocessing}"
+        )

@@ -1,0 +1,100 @@
+"""What can go wrong, and the exit code that says so.
+
+    ClipcliError                  1   the run failed
+    ├── UsageError                2   an option, a label or a template that cannot work
+    │   └── TextTooLongError      2   a text longer than the model's context
+    ├── ModelError                1   no usable model
+    │   ├── CheckpointError       1   a file that is no CLIP, or not a safe one
+    │   └── DownloadError         1   a published model that could not be fetched
+    ├── PhotoError                -   one photograph that cannot be read; becomes a record
+    ├── EmbeddingFileError        1   a file of embeddings that cannot be read
+    ├── OutputError               1   results that cannot be written
+    ├── NothingReadError          1   not one photograph could be read
+    └── LockedError               4   another run holds the lock
+    ClosedPipeError               0   who read our output has had enough
+    TerminatedError             143   SIGTERM
+
+Every message is one line: what was found, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the program, as the README lists them."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    PARTLY_READ = 3
+    LOCKED = 4
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class ClipcliError(Exception):
+    """The run failed for a reason that the user can understand and mend."""
+
+    exit_code = ExitCode.FAILED
+
+
+class UsageError(ClipcliError):
+    """What was asked for cannot work."""
+
+    exit_code = ExitCode.USAGE
+
+
+class TextTooLongError(UsageError):
+    """A text has more tokens than the model's context holds."""
+
+
+class ModelError(ClipcliError):
+    """There is no model to run with."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint is not readable, not safe, or not a CLIP."""
+
+
+class DownloadError(ModelError):
+    """A published model is not on disk and could not be fetched."""
+
+
+class PhotoError(ClipcliError):
+    """A photograph cannot be read; the run goes on without it."""
+
+
+class EmbeddingFileError(ClipcliError):
+    """A file of embeddings cannot be read, or belongs to another model."""
+
+
+class OutputError(ClipcliError):
+    """Results cannot be written."""
+
+
+class NothingReadError(ClipcliError):
+    """There were photographs, and not one could be read."""
+
+
+class LockedError(ClipcliError):
+    """Another run is writing the same file."""
+
+    exit_code = ExitCode.LOCKED
+
+
+class ClosedPipeError(Exception):
+    """Nobody reads our output any more; not an error, but the end."""
+
+
+class TerminatedError(BaseException):
+    """SIGTERM, as an exception that passes every `except Exception`."""
+
+
+def one_line(text: str) -> str:
+    """`text` fit for one line of a terminal: control characters and lone surrogates escaped."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )

@@ -1,0 +1,148 @@
+"""Which files to try: from PATHs to photographs, in an order that never changes.
+
+Every file met ends as a `Photo` to try, a `PassedOver`, or a `Failure`; none is dropped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
+from typing import BinaryIO
+
+from clipcli.errors import UsageError
+from clipcli.records import Failure, PassedOver, Photo
+
+Found = Photo | PassedOver | Failure
+
+READABLE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .tif .tiff .bmp .dib .ppm .pgm .pbm .pnm"
+    " .jp2 .j2k .j2c .jpc .jpx .jpf .avif .avifs .tga .icb .vda .vst .ico .pcx .sgi .rgb .rgba .bw"
+    " .dds .psd .qoi".split()
+)
+HEIF_SUFFIXES = frozenset(".heic .heics .heif .heifs .hif".split())
+RAW_SUFFIXES = frozenset(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef"
+    " .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
+)
+OTHER_PICTURE_SUFFIXES = frozenset([".jxl"])
+PICTURE_SUFFIXES = frozenset([".jxl"])
+PICTURE_SUFFIXES = READABLE_SUFFIXES | HEIF_SUFFIXES | RAW_SUFFIXES | OTHER_PICTURE_SUFFIXES
+
+HEIF_ADVICE = 'install it with: pip install "clipcli[heif]"'
+RAW_ADVICE = (
+    "export it as JPEG, or take the camera's own preview: exiftool -b -JpgFromRaw FILE > FILE.jpg"
+)
+
+
+def unreadable_suffix(path: str) -> str | None:
+    """Why this installation cannot read a picture of this suffix, and what to do; else None."""
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in HEIF_SUFFIXES and find_spec("pillow_heif") is None:
+        return f"HEIF pictures need the package pillow-heif; {HEIF_ADVICE}"
+    if suffix in RAW_SUFFIXES:
+        return f"camera raw files ({suffix}) cannot be read; {RAW_ADVICE}"
+    if suffix in OTHER_PICTURE_SUFFIXES:
+        return f"{suffix} pictures cannot be read; export them as JPEG or PNG"
+    return None
+
+
+def read_path_list(stream: BinaryIO, nul_separated: bool) -> list[str]:
+    """The paths of a list such as `find` prints, one a line or NUL-separated; empty ones left out.
+
+    Bytes that are no UTF-8 are kept as Python's file functions expect them.
+    """
+    separator = b"\0" if nul_separated else b"\n"
+    lines = stream.read().split(separator)
+    if not nul_separated:
+        lines = [line.removesuffix(b"\r") for line in lines]
+    return [os.fsdecode(line) for line in lines if line]
+
+
+def find(
+    paths: Iterable[str], *, recursive: bool = True, exclude: Sequence[str] = ()
+) -> Iterator[Found]:
+    """Files of all `paths` in their order, those of a folder by name, each file once.
+
+    A path that is a file is always tried. In folders, hidden files, files that match one of the
+    `exclude` globs (by name, or by path below the folder) and files whose suffix is no picture's
+    are passed over, and links to folders are not followed.
+    """
+    paths = list(paths)
+    finder = _Finder(recursive, exclude, named={_identity(path) for path in paths})
+    for path in paths:
+        if not path:
+            raise UsageError("an empty PATH; expected a file, a folder, or -")
+        if os.path.isdir(path):
+            yield from finder.walk(path)
+        elif os.path.lexists(path):
+            yield from finder.once(Photo(path), _identity(path))
+        else:
+            yield Failure(path, "no such file or folder")
+
+
+def _identity(path: str) -> str:
+    """The same for two paths of one file, through links or not."""
+    return os.path.realpath(path)
+
+
+class _Finder:
+    """Remembers what was met: no file is tried twice, none that the user names is passed over."""
+
+    def __init__(self, recursive: bool, exclude: Sequence[str], named: set[str]) -> None:
+        self.recursive = recursive
+        self.exclude = exclude
+        self.named = named
+        self.met: set[str] = set()
+
+    def once(self, record: Found, identity: str) -> Iterator[Found]:
+        if identity not in self.met:
+            self.met.add(identity)
+            yield record
+
+    def walk(self, top: str) -> Iterator[Found]:
+        """Files below a folder, by name; a folder's own files and sub-folders in one order."""
+        # one level of the tree each: what is left of it, and whether it is hidden or excluded
+        levels = [(self._entries(top, False), "", _identity(top), False)]
+        while levels:
+            entries, below, identity, is_outside = levels[-1]
+            entry = next(entries, None)
+            if entry is None:
+                levels.pop()
+                continue
+            if isinstance(entry, Failure):
+                yield entry
+                continue
+            relative = os.path.join(below, entry.name)
+            is_outside = is_outside or self._is_outside(entry.name, relative)
+            # realpath of every file would take longer than listing the folder
+            is_link = entry.is_symlink()
+            identity = _identity(entry.path) if is_link else os.path.join(identity, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                if self.recursive and not (is_outside and identity in self.named):
+                    deeper = self._entries(entry.path, is_outside)
+                    levels.append((deeper, relative, identity, is_outside))
+            elif not (is_link and entry.is_dir()) and not is_outside and _is_picture(entry.name):
+                reason = unreadable_suffix(entry.name)
+                record = Failure(entry.path, reason) if reason else Photo(entry.path)
+                yield from self.once(record, identity)
+            elif identity not in self.named:  # what is named is tried in its own place
+                yield from self.once(PassedOver(entry.path), identity)
+
+    def _entries(self, folder: str, is_outside: bool) -> Iterator[os.DirEntry[str] | Failure]:
+        try:
+            with os.scandir(folder) as scan:
+                yield from sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            if not is_outside:
+                yield Failure(folder, f"folder cannot be read: {error.strerror}")
+
+    def _is_outside(self, name: str, relative: str) -> bool:
+        return name.startswith(".") or any(
+            fnmatchcase(name, pattern) or fnmatchcase(relative, pattern) for pattern in self.exclude
+        )
+
+
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES

@@ -1,0 +1,173 @@
+"""Labels, templates and prompts: what a person writes to what the text encoder reads."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipcli.errors import UsageError
+
+DEFAULT_TEMPLATE = "a photo of a {}."
+PLACE = "{}"
+KEPT_BY_BACKSLASH = tuple('=|#"\\')
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text of a label: a word to put into every template, or a whole prompt as it stands."""
+
+    text: str
+    is_prompt: bool = False
+
+
+@dataclass(frozen=True)
+class Label:
+    """`name` is what comes out; `texts` is what the model is asked about."""
+
+    name: str
+    texts: tuple[Text, ...]
+
+
+def parse_labels(values: Iterable[str]) -> list[Label]:
+    """Labels of `--labels dog,cat,tiger`; a label with a comma stands in double quotes.
+
+    Raises UsageError for an empty list or a label given twice.
+    """
+    try:
+        rows = list(csv.reader(values, skipinitialspace=True))
+    except csv.Error as error:
+        raise UsageError(f"--labels: {error}; expected one like dog,cat,tiger") from error
+    names = [name.strip() for row in rows for name in row if name.strip()]
+    return check_labels([Label(name, (Text(name),)) for name in names], "--labels")
+
+
+def read_labels_file(path: str) -> list[Label]:
+    """Labels of a UTF-8 file, one a line: `label` or `label = text | "whole prompt"`.
+
+    `#` opens a comment; a backslash before `=`, `|`, `#`, `"` or a backslash keeps it.
+    Raises UsageError, naming the line, for what cannot be read.
+    """
+    labels = []
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            label = _parse_line(line)
+        except UsageError as error:
+            raise UsageError(f"{path}, line {number}: {error}") from error
+        if label is not None:
+            labels.append(label)
+    return check_labels(labels, path)
+
+
+def read_texts_file(path: str) -> list[str]:
+    """Texts of a UTF-8 file, one a line, not the empty ones. Raises UsageError if none."""
+    texts = [line.strip() for line in _lines(path) if line.strip()]
+    if not texts:
+        raise UsageError(f"{path}: no text in it; expected one a line")
+    return texts
+
+
+def check_labels(labels: list[Label], source: str) -> list[Label]:
+    """The labels themselves. Raises UsageError, naming `source`, if there is none or one twice."""
+    if not labels:
+        raise UsageError(f"{source}: no label in it; expected at least one, like dog,cat,tiger")
+    names = [label.name for label in labels]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"{source}: {', '.join(twice)} given twice; name each label once")
+    return labels
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Raises UsageError for a template without the place for the label."""
+    for template in templates:
+        if PLACE not in template:
+            raise UsageError(
+                f"template {template!r} has no {PLACE} for the label to stand in;"
+                f" expected one like {DEFAULT_TEMPLATE!r}"
+            )
+
+
+def prompts(label: Label, templates: Sequence[str]) -> list[str]:
+    """All prompts of a label: its words in every template, its whole prompts as they stand."""
+    filled = []
+    for text in label.texts:
+        if text.is_prompt:
+            filled.append(text.text)
+        else:
+            filled += [template.replace(PLACE, text.text) for template in templates]
+    return filled
+
+
+def foreign_labels(labels: Iterable[Label]) -> list[str]:
+    """Names of the labels whose texts are mostly in letters that are not Latin."""
+    return [
+        label.name for label in labels if any(_is_mostly_foreign(text.text) for text in label.texts)
+    ]
+
+
+def _is_mostly_foreign(text: str) -> bool:
+    letters = [character for character in text if character.isalpha()]
+    latin = sum("LATIN" in unicodedata.name(letter, "") for letter in letters)
+    return 2 * latin < len(letters)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; expected a text file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}: byte {error.start} is no UTF-8; save the file as UTF-8"
+        ) from error
+
+
+def _parse_line(line: str) -> Label | None:
+    """One line of a labels file, read from left to right; None for an empty one."""
+    name, stop, rest = _take(line, "=#")
+    name = name.strip()
+    if stop != "=":
+        return Label(name, (Text(name),)) if name else None
+    if not name:
+        raise UsageError("no label before the =; expected label = text | text")
+    texts = []
+    stop = "|"
+    while stop == "|":
+        is_prompt = rest.lstrip().startswith('"')
+        if is_prompt:
+            text, closing, rest = _take(rest.lstrip()[1:], '"')
+            if not closing:
+                raise UsageError('a prompt without its closing "; write \\" for a quote inside it')
+            between, stop, rest = _take(rest, "|#")
+            if between.strip():
+                raise UsageError(f"{between.strip()!r} behind a quoted prompt; put a | before it")
+        else:
+            text, stop, rest = _take(rest, "|#")
+            text = text.strip()
+        if not text:
+            raise UsageError("an empty text; expected label = text | text")
+        texts.append(Text(text, is_prompt))
+    return Label(name, tuple(texts))
+
+
+def _take(line: str, stops: str) -> tuple[str, str, str]:
+    """What stands before the first of `stops`, that stop or "", and what follows it.
+
+    A backslash keeps the mark behind it, and goes.
+    """
+    taken = []
+    position = 0
+    while position < len(line):
+        character = line[position]
+        if character == "\\" and line[position + 1 : position + 2] in KEPT_BY_BACKSLASH:
+            position += 1
+            taken.append(line[position])
+        elif character in stops:
+            return "".join(taken), character, line[position + 1 :]
+        else:
+            taken.append(character)
+        position += 1
+    return "".join(taken), "", ""

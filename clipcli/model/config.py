@@ -1,0 +1,55 @@
+"""Every number of an architecture, without a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clipcli.records import Activation
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The residual attention blocks of either tower. `mlp_width` is 4 * width as published."""
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    activation: Activation = "quickgelu"
+
+
+@dataclass(frozen=True)
+class VisionTransformerConfig:
+    """An image encoder that cuts pictures of px * px into patches of patch_px * patch_px."""
+
+    px: int
+    patch_px: int
+    transformer: TransformerConfig
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """A modified ResNet: blocks in each of four stages; `width` channels after the stem."""
+
+    px: int
+    layers: tuple[int, int, int, int]
+    width: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The text encoder over `context_length` tokens of a vocabulary of `vocab_size`."""
+
+    context_length: int
+    vocab_size: int
+    transformer: TransformerConfig
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """Both towers, meeting in `embed_dim` dimensions."""
+
+    embed_dim: int
+    vision: VisionTransformerConfig | ResNetConfig
+    text: TextConfig

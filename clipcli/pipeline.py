@@ -1,0 +1,195 @@
+"""From files to records: what the library offers and the commands call. It never prints.
+
+images.find -> engine.embed -> scoring.label_photo -> writers.RowWriter
+Photo          Embedded        Classified             one line or more
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcli import engine, scoring, search
+from clipcli.decode import DecodeOptions
+from clipcli.embedding_file import EmbeddingFile
+from clipcli.encoder import Encoder
+from clipcli.errors import PhotoError, TextTooLongError
+from clipcli.images import Found
+from clipcli.labels import Label, check_templates, prompts
+from clipcli.records import (
+    Classified,
+    Embedded,
+    EmbeddedText,
+    Failure,
+    Match,
+    PassedOver,
+    Photo,
+)
+from clipcli.scoring import Classifier
+from clipcli.tokenizer import shortened, token_rows
+from clipcli.writers import Record
+
+_WEIGHT = re.compile(r"(\d+(?:\.\d+)?):(.+)", re.DOTALL)
+N_TEXTS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How photographs are decoded and batched; None lets the machine decide."""
+
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    batch_size: int | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class QueryPart:
+    """One part of a query: words or a photograph, and how much of it; negative takes it away."""
+
+    kind: Literal["text", "image"]
+    value: str
+    weight: float = 1.0
+
+
+def build_classifier(
+    encoder: Encoder, labels: Sequence[Label], templates: Sequence[str], truncate: bool = False
+) -> Classifier:
+    """Encode every label's prompts, once. Raises UsageError, naming the label, for a bad one."""
+    check_templates(templates)
+    filled = [prompts(label, templates) for label in labels]
+    if not truncate:
+        context_length = encoder.model.config.text.context_length
+        for label, some in zip(labels, filled, strict=True):
+            try:
+                token_rows(some, context_length)
+            except TextTooLongError as error:
+                raise TextTooLongError(f"label {shortened(label.name)}: {error}") from error
+    flat = [prompt for of_label in filled for prompt in of_label]
+    embeddings = iter(encoder.encode_texts(flat, truncate))
+    rows = [scoring.ensemble(np.stack(list(islice(embeddings, len(some))))) for some in filled]
+    return Classifier(tuple(label.name for label in labels), np.stack(rows), encoder.logit_scale)
+
+
+def embed(
+    found: Iterable[Found], encoder: Encoder, options: RunOptions = RunOptions()
+) -> Iterator[Embedded | Failure | PassedOver]:
+    """The embedding of each photograph, or why there is none, in the order given."""
+    return engine.embed(
+        found,
+        encoder,
+        options.decode,
+        batch_size=options.batch_size,
+        workers=options.workers,
+    )
+
+
+def embed_texts(
+    texts: Sequence[str], encoder: Encoder, truncate: bool = False
+) -> Iterator[EmbeddedText]:
+    """The embedding of each text as it stands, in the order given."""
+    for start in range(0, len(texts), N_TEXTS_AT_ONCE):
+        some = texts[start : start + N_TEXTS_AT_ONCE]
+        for text, embedding in zip(some, encoder.encode_texts(some, truncate), strict=True):
+            yield EmbeddedText(text, embedding)
+
+
+def classify(
+    found: Iterable[Found],
+    encoder: Encoder,
+    classifier: Classifier,
+    top_k: int = 1,
+    options: RunOptions = RunOptions(),
+) -> Iterator[Classified | Failure | PassedOver]:
+    """The best labels of each photograph, or why there are none, in the order given."""
+    for record in embed(found, encoder, options):
+        if isinstance(record, Embedded):
+            predictions = scoring.label_photo(record.embedding, classifier, top_k)
+            yield Classified(record.path, predictions, record.middle_only)
+        else:
+            yield record
+
+
+def parse_query_part(kind: Literal["text", "image"], value: str, sign: float) -> QueryPart:
+    """`2:sports car` is the words with weight 2; a file whose name looks like that wins."""
+    weighted = _WEIGHT.fullmatch(value)
+    if weighted is None or (kind == "image" and os.path.exists(value)):
+        return QueryPart(kind, value, sign)
+    return QueryPart(kind, weighted[2], sign * float(weighted[1]))
+
+
+def encode_query(
+    parts: Sequence[QueryPart],
+    encoder: Encoder,
+    options: RunOptions = RunOptions(),
+    truncate: bool = False,
+) -> NDArray[np.float32]:
+    """The weighted sum of the parts, unit float32 [d].
+
+    Raises PhotoError if a photograph of the query cannot be read, UsageError if the parts cancel
+    each other out.
+    """
+    embeddings = []
+    for part in parts:
+        if part.kind == "text":
+            embeddings.append(encoder.encode_texts([part.value], truncate)[0])
+            continue
+        (record,) = embed([Photo(part.value)], encoder, options)
+        if not isinstance(record, Embedded):
+            reason = record.error if isinstance(record, Failure) else "passed over"
+            raise PhotoError(f"{part.value}: {reason}; expected a photograph as the query")
+        embeddings.append(record.embedding)
+    return scoring.combine(embeddings, [part.weight for part in parts])
+
+
+def similar(
+    query: NDArray[np.float32],
+    embedded: Iterable[Record | PassedOver],
+    top_k: int = 10,
+    min_similarity: float = -1.0,
+    leave_out: Iterable[str] = (),
+) -> Iterator[Match | Failure]:
+    """What could not be read as it is met, then the photographs nearest to the query, best first.
+
+    query: unit float32 [d]; `leave_out`: files that are no answer, such as the query's own.
+    """
+    is_left_out = _left_out(leave_out)
+    best = search.Best(top_k, min_similarity)
+    for record in embedded:
+        if isinstance(record, Failure):
+            yield record
+        elif isinstance(record, Embedded):
+            similarity = float(search.cosines(record.embedding[None], query)[0])
+            if best.takes(similarity) and not is_left_out(record.path):
+                best.add(record.path, similarity)
+    yield from _matches(best)
+
+
+def similar_in_file(
+    query: NDArray[np.float32],
+    file: EmbeddingFile,
+    top_k: int = 10,
+    min_similarity: float = -1.0,
+    leave_out: Iterable[str] = (),
+) -> Iterator[Match]:
+    """The same over stored embeddings."""
+    best = search.Best(top_k, min_similarity)
+    search.nearest(query, file.paths, file.embeddings, best, _left_out(leave_out))
+    return _matches(best)
+
+
+def _left_out(paths: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a path is one of these files, through links or not."""
+    identities = {os.path.realpath(path) for path in paths}
+    return lambda path: bool(identities) and os.path.realpath(path) in identities
+
+
+def _matches(best: search.Best) -> Iterator[Match]:
+    for rank, (path, similarity) in enumerate(best.kept, start=1):
+        yield Match(path, rank, similarity)
