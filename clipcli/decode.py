@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from clipcli.errors import PhotoError
+from clipcli.errors import PhotoError, one_line
 from clipcli.images import unreadable_suffix
 from clipcli.preprocess import PreprocessConfig, fit_square, pixel_array, resize_and_crop
 from clipcli.records import Fit
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 # An explicit list: some of Pillow's formats start other programs (EPS starts Ghostscript) or
-# are stubs. JPEG brings MPO with it.
+# are stubs. JPEG brings MPO with it. TGA comes last: it has no mark of its own, and ICO passes
+# for it.
 FORMATS = (
-    "JPEG PNG GIF WEBP TIFF BMP DIB PPM JPEG2000 AVIF TGA ICO PCX SGI DDS PSD QOI HEIF".split()
+    "JPEG PNG GIF WEBP TIFF BMP DIB PPM JPEG2000 AVIF ICO PCX SGI DDS PSD QOI HEIF TGA".split()
 )
 DEFAULT_MAX_MEGAPIXELS = 250.0
 WIDE_RATIO = 2.0  # beyond this a central square is less than half of the picture
@@ -59,7 +61,7 @@ class Decoded:
 
 def decode(path: str, config: PreprocessConfig, options: DecodeOptions) -> Decoded:
     """Read one photograph. Raises PhotoError, without the path, for any file that is none."""
-    with _open(path) as file, _pillow_errors(path, file):
+    with _open(path) as file, _pillow_errors(path, file, options):
         with Image.open(file, formats=readable_formats()) as picture:
             _check_size(picture, options.max_megapixels)
             picture.load()
@@ -126,10 +128,15 @@ def _open(path: str) -> BinaryIO:
 def _check_size(picture: Picture, max_megapixels: float) -> None:
     megapixels = picture.width * picture.height / 1e6
     if megapixels > max_megapixels:
-        raise PhotoError(
-            f"{picture.width} x {picture.height} is {megapixels:,.0f} megapixels, the limit is"
-            f" {max_megapixels:,.0f}; pass --max-megapixels {megapixels + 1:.0f} to read it"
-        )
+        size = f"{picture.width} x {picture.height} is {megapixels:,.0f} megapixels"
+        raise _too_large(size, megapixels, max_megapixels)
+
+
+def _too_large(size: str, megapixels: float, max_megapixels: float) -> PhotoError:
+    return PhotoError(
+        f"{size}, the limit is {max_megapixels:,.0f};"
+        f" pass --max-megapixels {megapixels + 1:.0f} to read it"
+    )
 
 
 def _is_wide(picture: Picture) -> bool:
@@ -137,12 +144,16 @@ def _is_wide(picture: Picture) -> bool:
 
 
 @contextmanager
-def _pillow_errors(path: str, file: BinaryIO) -> Iterator[None]:
+def _pillow_errors(path: str, file: BinaryIO, options: DecodeOptions) -> Iterator[None]:
     """Whatever Pillow raises on a bad file, which can be anything, as one PhotoError."""
     try:
         yield
     except PhotoError:
         raise
+    except Image.DecompressionBombError as error:  # far too large: Pillow refuses to open it
+        megapixels = int(re.findall(r"\d+", str(error))[0]) / 1e6
+        size = f"{megapixels:,.0f} megapixels"
+        raise _too_large(size, megapixels, options.max_megapixels) from error
     except UnidentifiedImageError as error:
         file.seek(0)
         start = file.read(16)
@@ -150,5 +161,5 @@ def _pillow_errors(path: str, file: BinaryIO) -> Iterator[None]:
         advice = unreadable_suffix(path) or f"expected one of {', '.join(readable_formats())}"
         raise PhotoError(f"no picture: {found}; {advice}") from error
     except Exception as error:
-        message = str(error) or type(error).__name__
+        message = one_line(str(error) or type(error).__name__)
         raise PhotoError(f"damaged picture: {message}") from error

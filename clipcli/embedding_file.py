@@ -19,17 +19,16 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save as save_safetensors
 
-from clipcli.errors import EmbeddingFileError, OutputError, UsageError
+from clipcli.errors import EmbeddingFileError, OutputError, UsageError, one_line
 from clipcli.part_file import PartFile
 from clipcli.records import Embedded, EmbeddedText
 from clipcli.writers import Record, json_text
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 NPY_HEADER_BYTES = 128  # room for a header whose count of rows is only known at the end
-FIRST_LINE_BYTES = 4096  # the same for the first line of the .jsonl
 
 TEXT = "text"  # in place of a preprocessing, in a file of texts
 
@@ -67,26 +66,28 @@ class EmbeddingFile:
 class EmbeddingWriter(Protocol):
     """Takes records one by one; failures have no row.
 
-    `commit` makes the file appear, `abandon` leaves what there is in `part_path`.
+    `commit` makes the file appear, `abandon` leaves what there is in the path it returns.
     """
-
-    part_path: Path
 
     def write(self, record: Record) -> None: ...
     def finish(self) -> None: ...
     def commit(self) -> None: ...
-    def abandon(self) -> None: ...
+    def abandon(self) -> Path | None: ...
 
 
 def writer_for(path: Path, header: Header) -> EmbeddingWriter:
     """A writer by suffix. Raises UsageError for a suffix that is none of these."""
-    if path.suffix == ".npy":
-        return _NpyWriter(path, header)
-    if path.suffix in (".npz", ".safetensors"):
-        return _WholeWriter(path, header)
-    raise UsageError(
-        f"{path}: suffix {path.suffix or 'missing'}; expected {', '.join(SUFFIXES)}, .csv or .jsonl"
-    )
+    check_suffix(path)
+    return _NpyWriter(path, header) if path.suffix == ".npy" else _WholeWriter(path, header)
+
+
+def check_suffix(path: Path) -> None:
+    """Raises UsageError for a suffix that is none of these."""
+    if path.suffix not in SUFFIXES:
+        raise UsageError(
+            f"{path}: suffix {path.suffix or 'missing'}; expected {', '.join(SUFFIXES)},"
+            " .csv or .jsonl"
+        )
 
 
 class _NpyWriter:
@@ -101,12 +102,13 @@ class _NpyWriter:
         except BaseException:
             self.rows.abandon()
             raise
-        self.part_path = self.rows.part_path
-        self._write_headers()
+        self._first_line_bytes = len(self._first_line()) + len("1000000000000")
 
     def write(self, record: Record) -> None:
         for name, embedding in _named(record):
-            self.width = len(embedding)
+            if not self.header.count:
+                self.width = len(embedding)
+                self._write_headers()  # holds their place
             self.rows.write(embedding.astype(self.header.dtype).tobytes())
             self.paths.write(json_text(name).encode() + b"\n")
             self.header = replace(self.header, count=self.header.count + 1)
@@ -119,11 +121,12 @@ class _NpyWriter:
         self.paths.commit()
         self.rows.commit()
 
-    def abandon(self) -> None:
-        with suppress(OutputError):  # on a full disk, what is there already has to do
-            self._write_headers()
-        self.rows.abandon()
+    def abandon(self) -> Path | None:
+        if self.header.count:
+            with suppress(OutputError):  # on a full disk, what is there already has to do
+                self._write_headers()
         self.paths.abandon()
+        return self.rows.abandon()
 
     def _write_headers(self) -> None:
         array_header = io.BytesIO()
@@ -141,8 +144,10 @@ class _NpyWriter:
         self.rows.write_at_start(
             packed[:8] + length.to_bytes(2, "little") + packed[10:-1].ljust(length - 1) + b"\n"
         )
-        line = json_text(asdict(self.header)).encode()
-        self.paths.write_at_start(line.ljust(FIRST_LINE_BYTES - 1) + b"\n")
+        self.paths.write_at_start(self._first_line().ljust(self._first_line_bytes - 1) + b"\n")
+
+    def _first_line(self) -> bytes:
+        return json_text(asdict(self.header)).encode()
 
 
 class _WholeWriter:
@@ -152,7 +157,6 @@ class _WholeWriter:
         self.suffix = path.suffix
         self.header = header
         self.file = PartFile(path)
-        self.part_path = self.file.part_path
         self.paths: list[str] = []
         self.rows: list[NDArray[np.generic]] = []
 
@@ -164,10 +168,11 @@ class _WholeWriter:
     def commit(self) -> None:
         self.file.commit()
 
-    def abandon(self) -> None:
-        with suppress(OutputError):
-            self.finish()
-        self.file.abandon()
+    def abandon(self) -> Path | None:
+        if self.rows:
+            with suppress(OutputError):
+                self.finish()
+        return self.file.abandon()
 
     def finish(self) -> None:
         header = replace(self.header, count=len(self.rows))
@@ -201,15 +206,23 @@ def read(path: Path) -> EmbeddingFile:
     """
     readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
     if path.suffix not in readers:
-        raise UsageError(f"{path}: expected a file of embeddings: {', '.join(SUFFIXES)}")
+        raise UsageError(
+            f"{path}: suffix {path.suffix or 'missing'}; expected {', '.join(SUFFIXES)}"
+        )
     try:
         header, paths, embeddings = readers[path.suffix](path)
         file = EmbeddingFile(path, Header(**header), paths, embeddings)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, EOFError) as error:
+    except Exception as error:  # numpy, zipfile and json raise anything on a damaged file
         raise EmbeddingFileError(
-            f"{path}: {type(error).__name__}: {error}; expected a file written by clipcli embed"
+            one_line(f"{path}: {type(error).__name__}: {error}")
+            + "; expected a file written by clipcli embed"
         ) from error
-    if len(embeddings.shape) != 2 or not len(paths) == len(embeddings) == file.header.count:
+    if embeddings.dtype.name != file.header.dtype:
+        raise EmbeddingFileError(
+            f"{path}: numbers are {embeddings.dtype}, its header says {file.header.dtype};"
+            " expected a file written by clipcli embed"
+        )
+    if embeddings.ndim != 2 or not len(paths) == len(embeddings) == file.header.count:
         raise EmbeddingFileError(
             f"{path}: {len(paths)} paths, embeddings of {list(embeddings.shape)} and a count of"
             f" {file.header.count}; expected the same number of each; embed the photographs again"
@@ -221,7 +234,7 @@ _Parts = tuple[dict[str, Any], list[str], NDArray[np.generic]]
 
 
 def _read_npy(path: Path) -> _Parts:
-    embeddings = np.load(path, mmap_mode="r", allow_pickle=False)
+    embeddings = np.lib.format.open_memmap(path, mode="r")  # unlike numpy.load, .npy only
     with path.with_suffix(".jsonl").open("rb") as file:
         header = json.loads(file.readline())
         paths = [json.loads(line) for line in file]
@@ -229,7 +242,7 @@ def _read_npy(path: Path) -> _Parts:
 
 
 def _read_npz(path: Path) -> _Parts:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return json.loads(str(arrays["model"])), arrays["paths"].tolist(), arrays["embeddings"]
 
 

@@ -12,7 +12,7 @@
     ├── NothingReadError          1   not one photograph could be read
     └── LockedError               4   another run holds the lock
     ClosedPipeError               0   who read our output has had enough
-    TerminatedError             143   SIGTERM
+    StoppedError            130, 143  Ctrl-C, SIGTERM
 
 Every message is one line: what was found, what was expected, what to do.
 """
@@ -88,8 +88,12 @@ class ClosedPipeError(Exception):
     """Nobody reads our output any more; not an error, but the end."""
 
 
-class TerminatedError(BaseException):
-    """SIGTERM, as an exception that passes every `except Exception`."""
+class StoppedError(BaseException):
+    """Ctrl-C or SIGTERM, as an exception that passes every `except Exception`."""
+
+    def __init__(self, word: str, exit_code: ExitCode) -> None:
+        super().__init__(word)
+        self.exit_code = exit_code
 
 
 def one_line(text: str) -> str:

@@ -27,7 +27,6 @@ RAW_SUFFIXES = frozenset(
     " .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
 OTHER_PICTURE_SUFFIXES = frozenset([".jxl"])
-PICTURE_SUFFIXES = frozenset([".jxl"])
 PICTURE_SUFFIXES = READABLE_SUFFIXES | HEIF_SUFFIXES | RAW_SUFFIXES | OTHER_PICTURE_SUFFIXES
 
 HEIF_ADVICE = 'install it with: pip install "clipcli[heif]"'
@@ -51,10 +50,13 @@ def unreadable_suffix(path: str) -> str | None:
 def read_path_list(stream: BinaryIO, nul_separated: bool) -> list[str]:
     """The paths of a list such as `find` prints, one a line or NUL-separated; empty ones left out.
 
-    Bytes that are no UTF-8 are kept as Python's file functions expect them.
+    Bytes that are no UTF-8 are kept as Python's file functions expect them. Raises UsageError
+    for a NUL-separated list that was not said to be one.
     """
-    separator = b"\0" if nul_separated else b"\n"
-    lines = stream.read().split(separator)
+    listed = stream.read()
+    if b"\0" in listed and not nul_separated:
+        raise UsageError("the list of paths is NUL-separated; pass -0, or list one path a line")
+    lines = listed.split(b"\0" if nul_separated else b"\n")
     if not nul_separated:
         lines = [line.removesuffix(b"\r") for line in lines]
     return [os.fsdecode(line) for line in lines if line]
@@ -67,10 +69,10 @@ def find(
 
     A path that is a file is always tried. In folders, hidden files, files that match one of the
     `exclude` globs (by name, or by path below the folder) and files whose suffix is no picture's
-    are passed over, and links to folders are not followed.
+    are passed over, and links to folders are not followed. What is passed over comes last: until
+    then it may still be named, or be reached through a link.
     """
-    paths = list(paths)
-    finder = _Finder(recursive, exclude, named={_identity(path) for path in paths})
+    finder = _Finder(recursive, exclude)
     for path in paths:
         if not path:
             raise UsageError("an empty PATH; expected a file, a folder, or -")
@@ -79,7 +81,8 @@ def find(
         elif os.path.lexists(path):
             yield from finder.once(Photo(path), _identity(path))
         else:
-            yield Failure(path, "no such file or folder")
+            yield from finder.once(Failure(path, "no such file or folder"), _identity(path))
+    yield from finder.passed_over()
 
 
 def _identity(path: str) -> str:
@@ -88,18 +91,24 @@ def _identity(path: str) -> str:
 
 
 class _Finder:
-    """Remembers what was met: no file is tried twice, none that the user names is passed over."""
+    """Remembers what was met: no file is tried twice, none that was tried is passed over."""
 
-    def __init__(self, recursive: bool, exclude: Sequence[str], named: set[str]) -> None:
+    def __init__(self, recursive: bool, exclude: Sequence[str]) -> None:
         self.recursive = recursive
         self.exclude = exclude
-        self.named = named
         self.met: set[str] = set()
+        self.left: dict[str, str] = {}  # identity -> path
 
     def once(self, record: Found, identity: str) -> Iterator[Found]:
         if identity not in self.met:
             self.met.add(identity)
             yield record
+
+    def passed_over(self) -> Iterator[PassedOver]:
+        """What was met in folders and not tried."""
+        for identity, path in self.left.items():
+            if identity not in self.met:
+                yield PassedOver(path)
 
     def walk(self, top: str) -> Iterator[Found]:
         """Files below a folder, by name; a folder's own files and sub-folders in one order."""
@@ -112,7 +121,7 @@ class _Finder:
                 levels.pop()
                 continue
             if isinstance(entry, Failure):
-                yield entry
+                yield from self.once(entry, identity)
                 continue
             relative = os.path.join(below, entry.name)
             is_outside = is_outside or self._is_outside(entry.name, relative)
@@ -120,15 +129,15 @@ class _Finder:
             is_link = entry.is_symlink()
             identity = _identity(entry.path) if is_link else os.path.join(identity, entry.name)
             if entry.is_dir(follow_symlinks=False):
-                if self.recursive and not (is_outside and identity in self.named):
+                if self.recursive:
                     deeper = self._entries(entry.path, is_outside)
                     levels.append((deeper, relative, identity, is_outside))
-            elif not (is_link and entry.is_dir()) and not is_outside and _is_picture(entry.name):
+            elif is_outside or not _is_picture(entry.name) or (is_link and _is_folder(entry)):
+                self.left.setdefault(identity, entry.path)
+            else:
                 reason = unreadable_suffix(entry.name)
                 record = Failure(entry.path, reason) if reason else Photo(entry.path)
                 yield from self.once(record, identity)
-            elif identity not in self.named:  # what is named is tried in its own place
-                yield from self.once(PassedOver(entry.path), identity)
 
     def _entries(self, folder: str, is_outside: bool) -> Iterator[os.DirEntry[str] | Failure]:
         try:
@@ -142,6 +151,10 @@ class _Finder:
         return name.startswith(".") or any(
             fnmatchcase(name, pattern) or fnmatchcase(relative, pattern) for pattern in self.exclude
         )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return os.path.isdir(entry.path)  # entry.is_dir() raises for a link that goes in a circle
 
 
 def _is_picture(name: str) -> bool:

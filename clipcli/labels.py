@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def check_labels(labels: list[Label], source: str) -> list[Label]:
     if not labels:
         raise UsageError(f"{source}: no label in it; expected at least one, like dog,cat,tiger")
     names = [label.name for label in labels]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise UsageError(f"{source}: {', '.join(twice)} given twice; name each label once")
     return labels

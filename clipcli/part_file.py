@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from clipcli.errors import LockedError, OutputError
 
 if sys.platform != "win32":
     import fcntl
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class PartFile:
@@ -23,25 +27,24 @@ class PartFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._target = Path(os.path.realpath(path))  # a link stays a link to the new file
-        self._is_special = self._target.exists() and not stat.S_ISREG(self._target.stat().st_mode)
-        if self._target.is_dir():
-            raise OutputError(f"{path}: is a folder; expected the name of a file to write")
-        self.part_path = self._target
-        if not self._is_special:
-            self.part_path = self._target.with_name(self._target.name + ".part")
         try:
+            mode = path.stat().st_mode if path.exists() else stat.S_IFREG
+            if stat.S_ISDIR(mode):
+                raise OutputError(f"{path}: is a folder; expected the name of a file to write")
+            self._is_special = not stat.S_ISREG(mode)
+            # a link stays a link to the new file; /dev/stdout may be a link to no path at all
+            self._target = path if self._is_special else Path(os.path.realpath(path))
+            self.part_path = self._target
+            if not self._is_special:
+                self.part_path = self._target.with_name(self._target.name + ".part")
             self._file = self._open()
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+            raise self._failed(error) from error
 
     def write(self, data: bytes) -> None:
         """Append. What is written is on its way to the disk: a killed run loses nothing of it."""
         try:
-            self._file.write(data)
-            self._file.flush()
-        except BrokenPipeError:
-            raise
+            self._write_all(data)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -49,9 +52,8 @@ class PartFile:
         """Replace the first bytes, and go on appending at the end."""
         try:
             self._file.seek(0)
-            self._file.write(data)
+            self._write_all(data)
             self._file.seek(0, os.SEEK_END)
-            self._file.flush()
         except OSError as error:
             raise self._failed(error) from error
 
@@ -65,16 +67,26 @@ class PartFile:
         except OSError as error:
             raise self._failed(error) from error
 
-    def abandon(self) -> None:
-        """Stop here; what was written stays in `part_path`."""
+    def abandon(self) -> Path | None:
+        """Stop here. What was written stays in the path returned, if anything was."""
+        is_empty = not self._is_special and self._file.tell() == 0
+        if is_empty:
+            with suppress(OSError):
+                self.part_path.unlink()
         self._file.close()
+        return None if is_empty or self._is_special else self.part_path
 
-    def _open(self) -> BinaryIO:
+    def _write_all(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def _open(self) -> io.FileIO:
         """The part, empty and locked until it is closed, by the system even if we are killed."""
         if self._is_special:
-            return self._target.open("wb")
+            return io.FileIO(self._target, "wb")
         while True:
-            file = os.fdopen(os.open(self.part_path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+            file = io.FileIO(os.open(self.part_path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
             if sys.platform != "win32":
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,4 +106,5 @@ class PartFile:
             file.close()
 
     def _failed(self, error: OSError) -> OutputError:
-        return OutputError(f"{self.path}: cannot be written: {error.strerror}; free some space")
+        advice = "; free some space" if error.errno in FULL else ""
+        return OutputError(f"{self.path}: cannot be written: {error.strerror or error}{advice}")

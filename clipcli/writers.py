@@ -104,8 +104,8 @@ def json_text(value: object) -> str:
 
 def csv_line(values: Sequence[object]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(values)
-    return buffer.getvalue()
+    csv.writer(buffer).writerow(values)  # with its own line end, or it leaves \r unquoted
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def csv_rows(record: Record) -> list[list[object]]:
@@ -152,6 +152,7 @@ def _numbers(embedding: Embedding) -> list[float]:
 
 
 CLASSIFY_COLUMNS = ("path", "rank", "label", "probability", "similarity")
+FAILURE_COLUMNS = ("path", "error")
 SIMILAR_COLUMNS = ("path", "rank", "similarity")
 
 

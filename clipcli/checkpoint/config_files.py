@@ -6,6 +6,7 @@ A key that would change the answer and is not known here is refused, never guess
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ class Description:
             "context length": config.text.context_length,
             "vocabulary": config.text.vocab_size,
             "text width": config.text.transformer.width,
+            "vision width": _vision_width(config),
             "text layers": config.text.transformer.layers,
             "vision layers": _vision_layers(config),
         }
@@ -71,7 +73,7 @@ def read_beside(weights_path: Path) -> Description | None:
         if path.is_file():
             try:
                 return describe(_read_json(path), path)
-            except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise CheckpointError(
                     f"{path}: {type(error).__name__}: {error}; expected the configuration of a"
                     " CLIP as Hugging Face or open_clip writes it"
@@ -107,11 +109,12 @@ def _hugging_face(config: dict[str, Any], path: Path) -> Description:
     return Description(
         source=path.name,
         activation=_HF_ACTIVATIONS[activations.pop()],
-        vision_heads=int(vision.get("num_attention_heads", 12)),
-        text_heads=int(text.get("num_attention_heads", 8)),
+        vision_heads=_count(vision.get("num_attention_heads", 12)),
+        text_heads=_count(text.get("num_attention_heads", 8)),
         expected={
             "embed_dim": config.get("projection_dim"),
             "image size": vision.get("image_size"),
+            "vision width": vision.get("hidden_size"),
             "vision layers": vision.get("num_hidden_layers"),
             "context length": text.get("max_position_embeddings"),
             "vocabulary": text.get("vocab_size"),
@@ -138,7 +141,7 @@ def _hugging_face_preprocess(path: Path) -> dict[str, Any]:
         )
     return {
         "mean": _triple(config.get("image_mean", CLIP_MEAN)),
-        "std": _triple(config.get("image_std", CLIP_STD)),
+        "std": _positive_triple(config.get("image_std", CLIP_STD)),
         "resample": _HF_RESAMPLE[resample],
         "px": crop,
     }
@@ -163,7 +166,10 @@ def _open_clip(config: dict[str, Any], path: Path) -> Description:
             " open_clip's own towers and nothing but sizes"
         )
     is_resnet = isinstance(vision["layers"], list)
-    width, head_width = vision.get("width", 64 if is_resnet else 768), vision.get("head_width", 64)
+    width = _count(vision.get("width", 64 if is_resnet else 768))
+    head_width = _count(vision.get("head_width", 64))
+    if not isinstance(model.get("quick_gelu", False), bool):
+        raise ValueError(f"quick_gelu is {model['quick_gelu']!r}")
     preprocess = config.get("preprocess_cfg", {})
     resize_mode = preprocess.get("resize_mode", "shortest")
     interpolation = preprocess.get("interpolation", "bicubic")
@@ -175,11 +181,12 @@ def _open_clip(config: dict[str, Any], path: Path) -> Description:
     return Description(
         source=path.name,
         activation="quickgelu" if model.get("quick_gelu", False) else "gelu",
-        vision_heads=(width * 32 if is_resnet else width) // head_width,
-        text_heads=int(text["heads"]),
+        vision_heads=_count((width * 32 if is_resnet else width) // head_width),
+        text_heads=_count(text["heads"]),
         expected={
             "embed_dim": model["embed_dim"],
             "image size": vision["image_size"],
+            "vision width": width,
             "vision layers": tuple(vision["layers"]) if is_resnet else vision["layers"],
             "context length": text.get("context_length"),
             "vocabulary": text.get("vocab_size"),
@@ -187,7 +194,7 @@ def _open_clip(config: dict[str, Any], path: Path) -> Description:
             "text layers": text["layers"],
         },
         mean=_triple(preprocess.get("mean", CLIP_MEAN)),
-        std=_triple(preprocess.get("std", CLIP_STD)),
+        std=_positive_triple(preprocess.get("std", CLIP_STD)),
         resample=interpolation,
     )
 
@@ -199,9 +206,31 @@ def _vision_layers(config: ClipConfig) -> object:
     return transformer.layers
 
 
+def _vision_width(config: ClipConfig) -> int:
+    if isinstance(config.vision, ResNetConfig):
+        return config.vision.width
+    return config.vision.transformer.width
+
+
+def _count(value: Any) -> int:
+    """A whole number above zero. Raises ValueError for anything else, true included."""
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{value!r} where a number of heads or channels is expected")
+    return value
+
+
 def _triple(values: Any) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
+    if not all(map(math.isfinite, (red, green, blue))):
+        raise ValueError(f"{values!r} where three finite numbers are expected")
     return red, green, blue
+
+
+def _positive_triple(values: Any) -> tuple[float, float, float]:
+    triple = _triple(values)
+    if min(triple) <= 0:
+        raise ValueError(f"{values!r} where three numbers above zero are expected")
+    return triple
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def _from_hugging_face(tensors: dict[str, Tensor], path: Path) -> dict[str, Tens
         if _HF_DERIVED.fullmatch(name):
             continue
         if name in _HF_TOP:
-            renamed[_HF_TOP[name]] = tensor.t().contiguous() if name in _HF_TRANSPOSED else tensor
+            renamed[_HF_TOP[name]] = tensor
+            if name in _HF_TRANSPOSED and tensor.ndim == 2:
+                renamed[_HF_TOP[name]] = tensor.t().contiguous()
             continue
         match = _HF_LAYER.fullmatch(name)
         if match is None:
@@ -69,7 +71,8 @@ def _from_hugging_face(tensors: dict[str, Tensor], path: Path) -> dict[str, Tens
         else:
             raise CheckpointError(f"{path}: unknown tensor {name}; expected those of a CLIPModel")
     for name, parts in qkv.items():
-        if set(parts) != set("qkv") or len({part.shape for part in parts.values()}) != 1:
+        shapes = {part.shape for part in parts.values()}
+        if set(parts) != set("qkv") or len(shapes) != 1 or shapes == {()}:
             raise CheckpointError(
                 f"{path}: {name} needs q, k and v of one shape, found"
                 f" { ({key: list(part.shape) for key, part in sorted(parts.items())}) };"

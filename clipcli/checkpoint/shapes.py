@@ -101,7 +101,9 @@ def _vision_transformer(
 
 
 def _resnet(tensors: Mapping[str, Tensor], heads: int | None) -> ResNetConfig:
-    width = _shape(tensors, "visual.layer1.0.conv1.weight", 4)[0]
+    width, in_width, _, _ = _shape(tensors, "visual.layer1.0.conv1.weight", 4)
+    if width != in_width:
+        raise ShapeError(f"visual.layer1.0.conv1.weight is {width} * {in_width}, no square")
     grid = _grid(_shape(tensors, "visual.attnpool.positional_embedding", 2)[0])
     blocks = [_count(tensors, f"visual.layer{stage}") for stage in (1, 2, 3, 4)]
     return ResNetConfig(
@@ -129,9 +131,14 @@ def _transformer(
 
 
 def _heads(width: int, heads: int | None, prefix: str) -> int:
-    heads = heads or width // HEAD_WIDTH
-    if not heads or width % heads:
-        raise ShapeError(f"{prefix} is {width} wide, which {heads or 'no'} heads do not divide")
+    if heads is None and width % HEAD_WIDTH:
+        raise ShapeError(
+            f"{prefix} is {width} wide, no multiple of the {HEAD_WIDTH} that published heads have;"
+            " without a config file beside it the number of heads is not known"
+        )
+    heads = width // HEAD_WIDTH if heads is None else heads
+    if width % heads:
+        raise ShapeError(f"{prefix} is {width} wide, which {heads} heads do not divide")
     return heads
 
 
@@ -153,7 +160,7 @@ def _grid(n_positions: int) -> int:
 
 def _count(names: Iterable[str], prefix: str) -> int:
     """How many numbered parts `prefix.0`, `prefix.1`, ... there are, without a gap."""
-    pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.")
+    pattern = re.compile(re.escape(prefix) + r"\.(\d{1,3})\.")  # no CLIP has a thousand
     numbers = {int(match[1]) for name in names if (match := pattern.match(name))}
     if not numbers or numbers != set(range(len(numbers))):
         raise ShapeError(f"{prefix} has parts {sorted(numbers)[:8]}, expected 0, 1, 2 and so on")

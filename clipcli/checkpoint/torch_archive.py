@@ -11,12 +11,12 @@ import io
 import math
 import pickle
 import pickletools
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,19 +35,19 @@ STORAGE_DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-PICKLE_LIMIT_BYTES = 64_000_000  # the largest published one has 0.2 MB
+PICKLE_LIMIT_BYTES = 8_000_000  # the largest published one has 0.2 MB
+DIMENSIONS_LIMIT = 8
+NAME_LIMIT = 1000  # characters
 # training checkpoints keep the weights under one of these, with "module." before each name
 STATE_DICT_KEYS = ("state_dict", "model_state_dict")
 
 
-@dataclass(frozen=True)
-class _Storage:
+class _Storage(NamedTuple):  # a tuple, since a pickle can change the attributes of a dataclass
     key: str
     dtype: torch.dtype
 
 
-@dataclass(frozen=True)
-class _TensorRecord:
+class _TensorRecord(NamedTuple):
     """A tensor as the pickle describes it; no memory is taken before it is checked."""
 
     storage: _Storage
@@ -56,7 +56,14 @@ class _TensorRecord:
     stride: tuple[int, ...]
 
 
-class _Module:
+class _Inert(type):
+    """The type of a class to which a pickle cannot give attributes or methods."""
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        raise _RefusedPickleError("its pickle changes a class")
+
+
+class _Module(metaclass=_Inert):
     """Stands in for any TorchScript class: a bag of named tensors and modules."""
 
 
@@ -76,7 +83,8 @@ def read(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: refused: {error}; expected tensors and nothing else") from (
             error
         )
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    # zipfile itself trips over headers that lie with any of these
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, struct.error) as error:
         raise CheckpointError(
             f"{path}: a damaged zip archive ({error}); expected what torch.save or TorchScript"
             " writes; fetch the file again"
@@ -91,7 +99,12 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, Tensor]:
             f"a zip with {len(main_pickles)} data.pkl and {len(archive.infolist())} entries"
             f" of {len(entries)} names, where torch writes one data.pkl and each name once"
         )
+    size_bytes = path.stat().st_size
     for entry in entries.values():
+        if entry.header_offset + entry.file_size > size_bytes:
+            raise _RefusedPickleError(
+                f"{entry.filename!r} claims {entry.file_size:,} bytes in a file of {size_bytes:,}"
+            )
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise _RefusedPickleError(f"{entry.filename!r} is compressed, torch never does that")
     root = main_pickles[0].removesuffix("data.pkl")
@@ -104,7 +117,7 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, Tensor]:
     records = dict(_named_records(content))
     if not records:
         raise _RefusedPickleError(f"a pickled {type(content).__name__} without a named tensor")
-    return _read_records(archive, entries, f"{root}data/", records)
+    return _read_records(archive, entries, f"{root}data/", records, size_bytes)
 
 
 def _unpickle(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Any:
@@ -133,38 +146,51 @@ class _TensorUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         known: dict[tuple[str, str], Callable[..., Any]] = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-            ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+            ("collections", "OrderedDict"): self._ordered_dict,
+            ("torch._utils", "_rebuild_tensor_v2"): self._rebuild_tensor,
+            ("torch._utils", "_rebuild_parameter"): self._rebuild_parameter,
         }
         if (module, name) in known:
             return known[module, name]
         if module == "torch" and name in STORAGE_DTYPES:
             return STORAGE_DTYPES[name]
         if module.startswith("__torch__"):
-            return type(name, (_Module,), {})
-        raise _RefusedPickleError(f"its pickle asks for {module}.{name}, which could run code")
+            return _Module
+        asked = f"{module}.{name}"[:100]
+        raise _RefusedPickleError(f"its pickle asks for {asked}, which could run code")
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key = pid[:3]  # then the device, which does not matter, and the length
         if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(key, str):
-            raise _RefusedPickleError(f"unknown reference {str(pid)[:80]!r}")
+            raise _RefusedPickleError("a reference to something that is no storage")
         return _Storage(key, dtype)
 
+    # methods, since a pickle can change the attributes of a function
 
-def _rebuild_tensor(
-    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> _TensorRecord:
-    numbers = (offset, *shape, *stride)
-    if not isinstance(storage, _Storage) or len(shape) != len(stride):
-        raise _RefusedPickleError("a tensor without a storage or with a stride for no dimension")
-    if not all(type(number) is int and number >= 0 for number in numbers):
-        raise _RefusedPickleError(f"a tensor of shape {shape}, stride {stride}, offset {offset}")
-    return _TensorRecord(storage, offset, tuple(shape), tuple(stride))
+    def _ordered_dict(self) -> dict[Any, Any]:
+        return OrderedDict()  # filled later; copies of full ones would take memory without end
 
+    def _rebuild_tensor(
+        self, storage: _Storage, offset: int, shape: Any, stride: Any, *_: Any
+    ) -> _TensorRecord:
+        if not isinstance(storage, _Storage):
+            raise _RefusedPickleError("a tensor without a storage")
+        if not (isinstance(shape, tuple) and isinstance(stride, tuple)):
+            raise _RefusedPickleError("a tensor without a shape or a stride")
+        if len(shape) != len(stride) or len(shape) > DIMENSIONS_LIMIT:
+            raise _RefusedPickleError(
+                f"a tensor of {len(shape)} dimensions and {len(stride)} strides; expected as many"
+                f" of both, at most {DIMENSIONS_LIMIT}"
+            )
+        # nothing of the numbers is shown: they may be anything, of any size
+        if not all(type(n) is int and 0 <= n < 2**63 for n in (offset, *shape, *stride)):
+            raise _RefusedPickleError("a tensor whose shape, stride or offset is no usable number")
+        if 0 in shape:
+            raise _RefusedPickleError(f"a tensor of shape {list(shape)}, which holds no number")
+        return _TensorRecord(storage, offset, shape, stride)
 
-def _rebuild_parameter(data: _TensorRecord, *_: Any) -> _TensorRecord:
-    return data
+    def _rebuild_parameter(self, data: _TensorRecord, *_: Any) -> _TensorRecord:
+        return data
 
 
 def _named_records(content: Any) -> Iterator[tuple[str, _TensorRecord]]:
@@ -175,7 +201,7 @@ def _named_records(content: Any) -> Iterator[tuple[str, _TensorRecord]]:
                 content = content[key]
                 break
     seen = set()  # a container that lies in itself would be walked for ever
-    pending = [("", content)]
+    pending = [("", content)] if isinstance(content, dict | _Module) else []
     while pending:
         prefix, container = pending.pop()
         if id(container) in seen:
@@ -183,9 +209,15 @@ def _named_records(content: Any) -> Iterator[tuple[str, _TensorRecord]]:
         seen.add(id(container))
         children = container if isinstance(container, dict) else vars(container)
         for name, child in children.items():
+            if not isinstance(child, dict | _Module | _TensorRecord):
+                continue
+            if not isinstance(name, str | int) or len(prefix) + len(str(name)) > NAME_LIMIT:
+                raise _RefusedPickleError(
+                    f"a name that is no text or longer than {NAME_LIMIT} characters"
+                )
             if isinstance(child, _TensorRecord):
                 yield f"{prefix}{name}".removeprefix("module."), child
-            elif isinstance(child, dict | _Module):
+            else:
                 pending.append((f"{prefix}{name}.", child))
 
 
@@ -194,9 +226,11 @@ def _read_records(
     entries: dict[str, zipfile.ZipInfo],
     data_folder: str,
     records: dict[str, _TensorRecord],
+    size_bytes: int,
 ) -> dict[str, Tensor]:
     storages: dict[_Storage, Tensor] = {}
     tensors = {}
+    tensors_bytes = storages_bytes = 0  # entries may overlap and tensors share their storage
     for name, record in records.items():
         entry = entries.get(data_folder + record.storage.key)
         if entry is None:
@@ -205,9 +239,15 @@ def _read_records(
         reach = record.offset + sum(
             (size - 1) * step for size, step in zip(record.shape, record.stride, strict=True)
         )
-        if math.prod(record.shape) > n_numbers or (0 not in record.shape and reach >= n_numbers):
+        if math.prod(record.shape) > n_numbers or reach >= n_numbers:
             raise _RefusedPickleError(
                 f"{name!r} has shape {list(record.shape)} in a storage of {n_numbers:,} numbers"
+            )
+        tensors_bytes += math.prod(record.shape) * record.storage.dtype.itemsize
+        storages_bytes += 0 if record.storage in storages else entry.file_size
+        if max(tensors_bytes, storages_bytes) > size_bytes:
+            raise _RefusedPickleError(
+                f"its tensors need more than the {size_bytes:,} bytes that the file has"
             )
         if record.storage not in storages:
             storages[record.storage] = _read_storage(archive, entry, record.storage.dtype)
@@ -220,6 +260,4 @@ def _read_records(
 def _read_storage(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, dtype: torch.dtype) -> Tensor:
     data = bytearray(archive.read(entry))  # checks the entry's CRC
     usable_bytes = len(data) - len(data) % dtype.itemsize
-    if not usable_bytes:
-        return torch.empty(0, dtype=dtype)
     return torch.frombuffer(data, dtype=dtype, count=usable_bytes // dtype.itemsize)

@@ -50,9 +50,12 @@ def embed(
     texts = [*(text or ()), *(read_texts_file(text_file) if text_file else ())]
     if texts and paths:
         raise UsageError("PATH and --text in one run; embed photographs and texts separately")
-    is_file = bool(out.output) and Path(out.output or "").suffix in embedding_file.SUFFIXES
-    if is_file and out.format:
+    suffix = Path(out.output or "").suffix
+    if out.format and suffix in embedding_file.SUFFIXES:
         raise UsageError(f"--format {out.format} and --output {out.output} ask for two formats")
+    is_file = bool(out.output) and not out.format and suffix not in (".csv", ".jsonl")
+    if is_file:
+        embedding_file.check_suffix(Path(out.output or ""))
     if dtype != "float32" and not is_file:
         raise UsageError(f"--dtype {dtype} is for {', '.join(embedding_file.SUFFIXES)} files")
     format = run.choose_format(out, ["csv", "jsonl"])

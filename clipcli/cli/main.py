@@ -8,7 +8,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from clipcli.errors import ClipcliError, ClosedPipeError, ExitCode, TerminatedError, one_line
+from clipcli.errors import ClipcliError, ClosedPipeError, ExitCode, StoppedError, one_line
 
 
 def main() -> NoReturn:
@@ -18,22 +18,18 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command line. A bug keeps its traceback; everything else is one line on stderr."""
-    signal.signal(signal.SIGTERM, _terminate)
+    # our own exceptions: Typer would make an exit of a KeyboardInterrupt, and lose its notes
+    _stop_at(signal.SIGTERM, StoppedError("terminated", ExitCode.TERMINATED))
+    _stop_at(signal.SIGINT, StoppedError("interrupted", ExitCode.INTERRUPTED))
     try:
         return _dispatch(arguments)
-    except ClipcliError as error:
+    except (ClipcliError, StoppedError) as error:
         _complain(str(error), error)
         return error.exit_code
     except ClosedPipeError:
         # Python flushes stdout at exit, and would complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
-    except KeyboardInterrupt as error:
-        _complain("interrupted", error)
-        return ExitCode.INTERRUPTED
-    except TerminatedError as error:
-        _complain("terminated", error)
-        return ExitCode.TERMINATED
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -43,11 +39,6 @@ def _dispatch(arguments: list[str]) -> int:
 
     try:
         code = app(args=arguments or ["--help"], prog_name="clipcli", standalone_mode=False)
-    except typer.Abort as error:  # what Typer makes of Ctrl-C
-        interrupt = KeyboardInterrupt()
-        for note in getattr(error.__context__, "__notes__", ()):
-            interrupt.add_note(note)
-        raise interrupt from error
     except typer.TyperException as error:
         message = error.format_message()
         context = getattr(error, "ctx", None)
@@ -57,8 +48,12 @@ def _dispatch(arguments: list[str]) -> int:
     return int(code or 0)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise TerminatedError
+def _stop_at(number: signal.Signals, stop: StoppedError) -> None:
+    def handle(signum: int, frame: FrameType | None) -> NoReturn:
+        raise stop
+
+    if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(number, handle)
 
 
 def _complain(message: str, error: BaseException) -> None:

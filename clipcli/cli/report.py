@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,21 +58,21 @@ class Report:
         else:
             print(line, file=sys.stderr)
 
-    def follow(self, records: Iterable[Record | PassedOver], n_photos: int) -> Iterator[Record]:
+    def follow(self, records: Iterable[Record | PassedOver], n_files: int) -> Iterator[Record]:
         """Pass on results and failures, counting, naming what failed, moving the bar."""
         start = time.monotonic()
-        with self._bar(n_photos) as advance:
+        with self._bar(n_files) as advance:
             for record in records:
                 if isinstance(record, PassedOver):
                     self.tally.passed_over += 1
-                    continue
-                if isinstance(record, Failure):
+                elif isinstance(record, Failure):
                     self._fail(record)
                 elif isinstance(record, Classified | Embedded):
                     self.tally.done += 1
                     self.tally.middle_only += record.middle_only
                 advance()
-                yield record
+                if not isinstance(record, PassedOver):
+                    yield record
         self._seconds = time.monotonic() - start
 
     @contextmanager
@@ -82,18 +82,20 @@ class Report:
             yield
             return
         from clipcli.part_file import PartFile
-        from clipcli.writers import csv_line
+        from clipcli.writers import FAILURE_COLUMNS, csv_line
 
         self._failures = PartFile(Path(path))
         try:
-            self._failures.write(csv_line(["path", "error"]).encode())
             yield
+            if not self.tally.failed:
+                self._failures.write(csv_line(FAILURE_COLUMNS).encode())
         except NothingReadError:
             self._failures.commit()  # the run came to its end, and this is what is to be known
             raise
         except BaseException as error:
-            self._failures.abandon()
-            error.add_note(f"the failures so far are in {self._failures.part_path}")
+            kept = self._failures.abandon()
+            if kept is not None:
+                error.add_note(f"the failures so far are in {kept}")
             raise
         self._failures.commit()
 
@@ -101,13 +103,12 @@ class Report:
         """Say how it ended. Raises NothingReadError where not one photograph could be read."""
         tally = self.tally
         if not tally.done and not tally.failed:
-            self.note(
-                f"nothing to do: no photographs found, {_count(tally.passed_over, 'file')} passed over"
-            )
+            passed_over = _files(tally.passed_over)
+            self.note(f"nothing to do: no photographs found, {passed_over} passed over")
             return ExitCode.OK
         rate = tally.done / self._seconds if self._seconds else 0.0
         line = (
-            f"{_count(tally.total, 'file')}: {tally.done} {self._verb}, {tally.passed_over} passed over,"
+            f"{_files(tally.total)}: {tally.done} {self._verb}, {tally.passed_over} passed over,"
             f" {tally.failed} failed; {described}, {rate:.1f} images/s"
         )
         if tally.middle_only:
@@ -128,23 +129,31 @@ class Report:
             return
         from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
 
-        with self._live(BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
-            task = progress.add_task(f"downloading {name}", visible=False)
-            yield lambda done, total: progress.update(
-                task, completed=done, total=total, visible=True
-            )
+        with ExitStack() as stack:
+            progress: Progress | None = None
+
+            def on_progress(done: int, total: int | None) -> None:
+                nonlocal progress
+                if progress is None:  # mostly there is nothing to download, and no bar to draw
+                    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+                    progress = stack.enter_context(self._live(*columns))
+                    progress.add_task(f"downloading {name}")
+                progress.update(progress.task_ids[0], completed=done, total=total)
+
+            yield on_progress
 
     def _fail(self, failure: Failure) -> None:
         self.tally.failed += 1
         self.complain(f"{failure.path}: {failure.error}")
         if self._failures is not None:
-            from clipcli.writers import csv_line
+            from clipcli.writers import FAILURE_COLUMNS, csv_line
 
-            line = csv_line([failure.path, failure.error])
+            header = csv_line(FAILURE_COLUMNS) if self.tally.failed == 1 else ""
+            line = header + csv_line([failure.path, failure.error])
             self._failures.write(line.encode("utf-8", "surrogateescape"))
 
     @contextmanager
-    def _bar(self, n_photos: int) -> Iterator[Callable[[], None]]:
+    def _bar(self, n_files: int) -> Iterator[Callable[[], None]]:
         if self._quiet or not sys.stderr.isatty():
             yield lambda: None
             return
@@ -159,7 +168,7 @@ class Report:
         )
         start = time.monotonic()
         with self._live(*columns) as progress:
-            task = progress.add_task("photographs", total=n_photos, rate=0.0, failed=0)
+            task = progress.add_task("files", total=n_files, rate=0.0, failed=0)
 
             def advance() -> None:
                 rate = self.tally.done / max(time.monotonic() - start, 1e-9)
@@ -186,5 +195,5 @@ class Report:
                 self._progress = None
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+def _files(n: int) -> str:
+    return f"{n} file" if n == 1 else f"{n} files"

@@ -132,7 +132,8 @@ def _whole_or_part(file: PartFile | EmbeddingWriter) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        file.abandon()
-        error.add_note(f"the rows so far are in {file.part_path}")
+        kept = file.abandon()
+        if kept is not None:
+            error.add_note(f"the rows so far are in {kept}")
         raise
     file.commit()

@@ -1,0 +1,59 @@
+"""Fixtures that every test file may use."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from program import Result
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_report_header() -> str:
+    there = SHARED.is_dir()
+    return f"../shared: {'there' if there else 'not there, tests over it are left out'}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not SHARED.is_dir():
+        outside = [item for item in items if item.get_closest_marker("shared")]
+        config.hook.pytest_deselected(items=outside)
+        items[:] = [item for item in items if item not in outside]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The seeded checkpoint that the README's first command writes."""
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    script = ROOT / "examples" / "tiny_model.py"
+    subprocess.run([sys.executable, str(script), str(path)], check=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def example_photos() -> Path:
+    """Six freely licensed photographs; see examples/photos/SOURCES.md."""
+    return ROOT / "examples" / "photos"
+
+
+@pytest.fixture
+def cli(capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Callable[..., Result]]:
+    """Run a command line in this process, through the real `main`, with what it printed."""
+    from clipcli.cli.main import run
+
+    def call(*arguments: object) -> Result:
+        capfdbinary.readouterr()
+        code = run([str(argument) for argument in arguments])
+        printed = capfdbinary.readouterr()
+        return Result(code, printed.out, printed.err.decode())
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield call
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -1,0 +1,132 @@
+"""`clipcli similar`: search by photograph, by words, and by sums of both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from program import Result
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def similar(cli: Cli, tiny_model: Path) -> Cli:
+    return lambda *arguments: cli("similar", "--model", tiny_model, *arguments)
+
+
+@pytest.fixture
+def stored(cli: Cli, tiny_model: Path, example_photos: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "photos.npz"
+    assert cli("embed", example_photos, "--model", tiny_model, "-o", path).code == 0
+    return path
+
+
+def test_photographs_come_in_the_order_of_their_cosines(
+    similar: Cli, stored: Path, example_photos: Path
+) -> None:
+    arrays = np.load(stored)
+    paths = arrays["paths"].tolist()
+    query = paths.index(f"{example_photos}/cat.jpg")
+    cosines = arrays["embeddings"] @ arrays["embeddings"][query]
+    expected = [paths[row] for row in np.argsort(-cosines) if row != query]
+    rows = similar(example_photos / "cat.jpg", example_photos).rows
+    assert [row["path"] for row in rows] == expected
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert float(rows[0]["similarity"]) == pytest.approx(np.sort(cosines)[-2], abs=2e-6)
+
+
+def test_a_file_of_embeddings_answers_as_the_photographs_do(
+    similar: Cli, stored: Path, example_photos: Path
+) -> None:
+    for query in ((example_photos / "cat.jpg",), ("a cat", "--text")):
+        direct = similar(*query, example_photos, "--top-k", 3)
+        assert similar(*query, "--embeddings", stored, "--top-k", 3).stdout == direct.stdout
+
+
+def test_the_querys_own_file_is_left_out_through_a_link_too(
+    similar: Cli, example_photos: Path, tmp_path: Path
+) -> None:
+    album = tmp_path / "album"
+    shutil.copytree(example_photos, album)
+    (tmp_path / "link.jpg").symlink_to(album / "cat.jpg")
+    names = [Path(row["path"]).name for row in similar(tmp_path / "link.jpg", album).rows]
+    assert "cat.jpg" not in names
+    assert len(names) == 5
+
+
+def test_parts_are_added_and_subtracted_with_their_weights(
+    similar: Cli, stored: Path, cli: Cli, tiny_model: Path
+) -> None:
+    embedded = cli("embed", "--text", "dog", "--text", "car", "--model", tiny_model)
+    dog, car = (np.array([float(row[f"e{index}"]) for index in range(64)]) for row in embedded.rows)
+    query = dog - 2 * car
+    cosines = np.load(stored)["embeddings"] @ (query / np.linalg.norm(query))
+    rows = similar("dog", "--text", "--subtract-text", "2:car", "--embeddings", stored).rows
+    assert [float(row["similarity"]) for row in rows] == pytest.approx(
+        np.sort(cosines)[::-1], abs=2e-6
+    )
+
+
+def test_parts_that_cancel_out_are_refused(similar: Cli, stored: Path) -> None:
+    result = similar("dog", "--text", "--subtract-text", "dog", "--embeddings", stored)
+    assert result.code == 2
+    assert "cancel each other out" in result.last_line
+
+
+def test_paths_only_are_lines_or_nul_separated(similar: Cli, stored: Path) -> None:
+    arguments = ("dog", "--text", "--embeddings", stored, "--top-k", 2, "--paths-only")
+    lines = similar(*arguments).stdout
+    assert lines.count(b"\n") == 2
+    assert similar(*arguments, "-0").stdout == lines.replace(b"\n", b"\0")
+
+
+def test_min_similarity_leaves_out_what_is_below(similar: Cli, stored: Path) -> None:
+    rows = similar("dog", "--text", "--embeddings", stored).rows
+    middle = rows[2]["similarity"]
+    some = similar("dog", "--text", "--embeddings", stored, "--min-similarity", middle).rows
+    assert 2 <= len(some) <= 3
+    none = similar("dog", "--text", "--embeddings", stored, "--min-similarity", 0.999)
+    assert (none.code, none.rows) == (0, [])
+
+
+def test_embeddings_of_another_model_are_refused(
+    similar: Cli, stored: Path, tmp_path: Path
+) -> None:
+    arrays = dict(np.load(stored))
+    header = json.loads(str(arrays["model"])) | {"sha256": "0" * 64, "model": "RN50"}
+    np.savez(tmp_path / "other.npz", **(arrays | {"model": np.array(json.dumps(header))}))
+    result = similar("dog", "--text", "--embeddings", tmp_path / "other.npz")
+    assert result.code == 1
+    assert "made by RN50 (000000000000)" in result.last_line
+
+
+def test_a_query_prepared_in_another_way_is_refused(
+    similar: Cli, stored: Path, example_photos: Path
+) -> None:
+    cat = example_photos / "cat.jpg"
+    result = similar(cat, "--embeddings", stored, "--fit", "pad")
+    assert result.code == 1
+    assert "prepared with --fit crop, the query's with --fit pad" in result.last_line
+
+
+def test_a_query_that_cannot_be_read_fails_the_run(similar: Cli, stored: Path) -> None:
+    result = similar("missing.jpg", "--embeddings", stored)
+    assert (result.code, result.stdout) == (1, b"")
+    assert "missing.jpg: No such file or directory" in result.last_line
+
+
+def test_a_photograph_that_cannot_be_read_is_reported_and_the_rest_searched(
+    similar: Cli, example_photos: Path, tmp_path: Path
+) -> None:
+    shutil.copy(example_photos / "cat.jpg", tmp_path)
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    result = similar("a cat", tmp_path, "--text", "--format", "jsonl")
+    assert result.code == 3
+    failed, found = result.objects
+    assert failed["path"] == f"{tmp_path}/empty.jpg"
+    assert (found["path"], found["rank"]) == (f"{tmp_path}/cat.jpg", 1)
