@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -29,11 +30,28 @@ class Destination(Protocol):
 
 
 class Stdout:
-    """Standard output, flushed after each write. Raises ClosedPipeError when nobody reads it."""
+    """Standard output. Raises ClosedPipeError when nobody reads it any more.
+
+    Each write is flushed, but a terminal gets them together ten times a second: a progress bar
+    below them is drawn anew for each.
+    """
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._waiting: list[bytes] = []
+        self._last_s = 0.0
 
     def write(self, data: bytes) -> None:
+        self._waiting.append(data)
+        if not self._is_terminal or time.monotonic() - self._last_s > 0.1:
+            self.flush()
+
+    def flush(self) -> None:
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        self._last_s = time.monotonic()
         try:
-            if sys.stdout.isatty():  # through the text layer, which a progress bar makes room for
+            if self._is_terminal:  # through the text layer, which a bar makes room for
                 sys.stdout.write(data.decode("utf-8", "replace"))
                 sys.stdout.flush()
             else:

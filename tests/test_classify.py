@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from program import Result, run
+from program import Result, command, run
 
 from clipcli import pipeline
 from clipcli.encoder import Encoder
@@ -244,6 +246,21 @@ def test_a_list_on_stdin_is_tried_file_by_file(
     arguments = ("classify", "-0", "-", "--labels", "dog", "--model", tiny_model)
     result = run(*arguments, stdin=listed)
     assert (result.code, [row["path"] for row in result.rows]) == (0, [str(p) for p in paths])
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq: apt-get install jq")
+def test_a_pipeline_carries_nothing_but_json(
+    tiny_model: Path, example_photos: Path, tmp_path: Path
+) -> None:
+    shutil.copy(example_photos / "cat.jpg", tmp_path / "a cat.jpg")
+    (tmp_path / "no\npicture.jpg").write_text("text")
+    classify = shlex.join(command("classify", "-0", "-", "--labels", "dog,cat"))
+    pipeline = (
+        f"find {tmp_path} -name '*.jpg' -print0"
+        f" | {classify} --model {tiny_model} --format jsonl | jq -c keys"
+    )
+    done = subprocess.run(["sh", "-c", pipeline], capture_output=True, text=True, check=True)
+    assert sorted(done.stdout.splitlines()) == ['["error","path"]', '["path","predictions"]']
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 5e-3)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import NoReturn
 
@@ -21,6 +22,8 @@ def run(arguments: list[str]) -> int:
     # our own exceptions: Typer would make an exit of a KeyboardInterrupt, and lose its notes
     _stop_at(signal.SIGTERM, StoppedError("terminated", ExitCode.TERMINATED))
     _stop_at(signal.SIGINT, StoppedError("interrupted", ExitCode.INTERRUPTED))
+    # what Pillow says of odd files it can read would be two lines each, in the bar's way
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         return _dispatch(arguments)
     except (ClipcliError, StoppedError) as error:

@@ -108,7 +108,11 @@ def open_rows(out: OutputOptions, format: Format, columns: Sequence[str]) -> Ite
     from clipcli.writers import RowWriter, Stdout
 
     if out.output is None:
-        yield RowWriter(Stdout(), format, columns)
+        stdout = Stdout()
+        try:
+            yield RowWriter(stdout, format, columns)
+        finally:
+            stdout.flush()
         return
     file = PartFile(Path(out.output))
     with _whole_or_part(file):
