@@ -57,6 +57,9 @@ class ModelError(ClipcliError):
 class CheckpointError(ModelError):
     """A checkpoint is not readable, not safe, or not a CLIP."""
 
+    def __str__(self) -> str:
+        return one_line(super().__str__())  # names and values in it may come from the file
+
 
 class DownloadError(ModelError):
     """A published model is not on disk and could not be fetched."""

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 from program import Result
+from shared import SHARED
 
 ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "shared: needs reference files outside the repository")
 
 
 def pytest_report_header() -> str:

@@ -168,6 +168,9 @@ def _open_clip(config: dict[str, Any], path: Path) -> Description:
     is_resnet = isinstance(vision["layers"], list)
     width = _count(vision.get("width", 64 if is_resnet else 768))
     head_width = _count(vision.get("head_width", 64))
+    vision_heads, left_over = divmod(width * 32 if is_resnet else width, head_width)
+    if left_over:
+        raise ValueError(f"width {width} is no multiple of head_width {head_width}")
     if not isinstance(model.get("quick_gelu", False), bool):
         raise ValueError(f"quick_gelu is {model['quick_gelu']!r}")
     preprocess = config.get("preprocess_cfg", {})
@@ -181,7 +184,7 @@ def _open_clip(config: dict[str, Any], path: Path) -> Description:
     return Description(
         source=path.name,
         activation="quickgelu" if model.get("quick_gelu", False) else "gelu",
-        vision_heads=_count((width * 32 if is_resnet else width) // head_width),
+        vision_heads=_count(vision_heads),
         text_heads=_count(text["heads"]),
         expected={
             "embed_dim": model["embed_dim"],

@@ -101,19 +101,21 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, Tensor]:
         )
     size_bytes = path.stat().st_size
     for entry in entries.values():
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            raise _RefusedPickleError(f"{entry.filename!r} is compressed, torch never does that")
         if entry.header_offset + entry.file_size > size_bytes:
             raise _RefusedPickleError(
                 f"{entry.filename!r} claims {entry.file_size:,} bytes in a file of {size_bytes:,}"
             )
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise _RefusedPickleError(f"{entry.filename!r} is compressed, torch never does that")
     root = main_pickles[0].removesuffix("data.pkl")
     byte_order = entries.get(root + "byteorder")  # old archives do not say; they are little-endian
     if byte_order is not None and archive.read(byte_order) != b"little":
         raise _RefusedPickleError("its numbers are big-endian, expected little-endian")
     content = _unpickle(archive, entries[main_pickles[0]])
-    if root + "constants.pkl" in entries:  # not needed; looked at so that a trap is not passed by
-        _unpickle(archive, entries[root + "constants.pkl"])
+    for name, entry in entries.items():
+        # not needed; looked at so that a trap laid for others is not passed by
+        if name.count("/") == 1 and name.endswith(".pkl") and name not in main_pickles:
+            _unpickle(archive, entry)
     records = dict(_named_records(content))
     if not records:
         raise _RefusedPickleError(f"a pickled {type(content).__name__} without a named tensor")
@@ -156,6 +158,8 @@ class _TensorUnpickler(pickle.Unpickler):
             return STORAGE_DTYPES[name]
         if module.startswith("__torch__"):
             return _Module
+        if module == "torch.jit._pickle":  # lists of numbers among a TorchScript's attributes
+            return self._ignore
         asked = f"{module}.{name}"[:100]
         raise _RefusedPickleError(f"its pickle asks for {asked}, which could run code")
 
@@ -188,6 +192,9 @@ class _TensorUnpickler(pickle.Unpickler):
         if 0 in shape:
             raise _RefusedPickleError(f"a tensor of shape {list(shape)}, which holds no number")
         return _TensorRecord(storage, offset, shape, stride)
+
+    def _ignore(self, *_: Any) -> None:
+        return None
 
     def _rebuild_parameter(self, data: _TensorRecord, *_: Any) -> _TensorRecord:
         return data
