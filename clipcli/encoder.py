@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import difflib
 import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from clipcli.records import Activation, Precision
 from clipcli.tokenizer import clip_tokenizer, token_rows
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 N_PROMPTS_AT_ONCE = 256  # bounds the memory of a long list of labels
 
 
@@ -63,6 +65,8 @@ class Encoder:
         """
         on_device = choose_device(device)
         chosen = choose_precision(precision, on_device)
+        if on_device.type == "cpu":
+            _keep_freed_memory()
         path = locate(name_or_path, cache_dir, on_progress, on_note)
         model, preprocess = checkpoint.load(path, activation)
         fingerprint = model_fingerprint(model, preprocess)
@@ -183,6 +187,17 @@ def model_fingerprint(model: CLIP, preprocess: PreprocessConfig) -> str:
         "preprocess": asdict(preprocess),
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what a layer frees for the next one, rather than hand it back to the system.
+
+    Fetching each large tensor anew costs ViT-B/32 7 % at a batch of 32 (two cores).
+    """
+    with suppress(OSError, AttributeError):  # another C library, which has no such switch
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest it takes, in bytes
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _tensor_digest(tensor: torch.Tensor) -> str:
