@@ -157,9 +157,10 @@ def _pillow_errors(path: str, file: BinaryIO, options: DecodeOptions) -> Iterato
     except UnidentifiedImageError as error:
         file.seek(0)
         start = file.read(16)
-        found = f"begins with {start!r}" if start else "the file is empty"
+        if not start:
+            raise PhotoError("no picture: the file is empty") from error
         advice = unreadable_suffix(path) or f"expected one of {', '.join(readable_formats())}"
-        raise PhotoError(f"no picture: {found}; {advice}") from error
+        raise PhotoError(f"no picture: begins with {start!r}; {advice}") from error
     except Exception as error:
         message = one_line(str(error) or type(error).__name__)
         raise PhotoError(f"damaged picture: {message}") from error

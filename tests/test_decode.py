@@ -281,7 +281,7 @@ def test_truncated_picture_fails_in_every_format(tmp_path: Path, kind: str) -> N
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("empty.jpg", b"", "no picture: the file is empty; expected one of JPEG, PNG, "),
+        ("empty.jpg", b"", "no picture: the file is empty"),
         ("text.jpg", b"Dear diary,\n", r"no picture: begins with b'Dear diary,\n'; expected one"),
         ("zeros.jpg", bytes(5000), r"no picture: begins with b'\x00\x00\x00"),
         ("page.pdf", b"%PDF-1.7\n", r"no picture: begins with b'%PDF-1.7\n'"),
