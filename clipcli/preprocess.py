@@ -29,13 +29,15 @@ _PIL_RESAMPLE = {
 class PreprocessConfig:
     """What a model was trained to see. It belongs to the model and travels with it.
 
-    px: side of the square input in pixels; mean and std: of each channel, for values in 0..1.
+    px: side of the square input in pixels; mean and std: of each channel, for values in 0..1;
+    crop_share: side of the central square as a share of the picture's short side.
     """
 
     px: int
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
     resample: Resample = "bicubic"
+    crop_share: float = 1.0
 
 
 def resize_and_crop(picture: Picture, config: PreprocessConfig) -> Picture:
@@ -44,6 +46,12 @@ def resize_and_crop(picture: Picture, config: PreprocessConfig) -> Picture:
     Sizes and offsets are rounded as the published code does, so pixels are equal to the bit.
     """
     px = config.px
+    if config.crop_share != 1:  # the embedded model's: one resize of the square alone
+        side = min(picture.size) * config.crop_share
+        x, y = ((length - side) / 2 for length in picture.size)
+        return picture.resize(
+            (px, px), _PIL_RESAMPLE[config.resample], box=(x, y, x + side, y + side)
+        )
     short, long = sorted(picture.size)
     long_px = int(px * long / short)
     size = (px, long_px) if picture.width <= picture.height else (long_px, px)

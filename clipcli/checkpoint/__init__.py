@@ -12,7 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clipcli.checkpoint import config_files, keymaps, safetensors_file, shapes, torch_archive
+from clipcli.checkpoint import (
+    config_files,
+    keymaps,
+    lite_file,
+    safetensors_file,
+    shapes,
+    torch_archive,
+)
 from clipcli.errors import CheckpointError
 from clipcli.model.clip import CLIP
 from clipcli.model.config import ClipConfig
@@ -47,7 +54,9 @@ def read(path: Path, activation: Activation | None = None) -> Checkpoint:
     Raises CheckpointError, in one line, for whatever is no CLIP or not safe to read.
     """
     weights_path = _find_weights(path)
-    tensors = _read_tensors(weights_path)
+    tensors, metadata = _read_tensors(weights_path)
+    if metadata.get("format") == lite_file.FORMAT:
+        return Checkpoint(*lite_file.read(tensors, metadata, path))
     described = config_files.read_beside(weights_path)
     if described is None and activation is None and weights_path.name.startswith("open_clip_"):
         raise CheckpointError(
@@ -111,14 +120,15 @@ def _find_weights(path: Path) -> Path:
     )
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, and the metadata of a format that has any."""
     try:
         with path.open("rb") as file:
             start = file.read(16)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}; expected a checkpoint") from error
     if start.startswith(b"PK\x03\x04"):
-        return torch_archive.read(path)
+        return torch_archive.read(path), {}
     if safetensors_file.looks_like(start):
         return safetensors_file.read(path)
     if start[:1] == b"\x80":

@@ -14,7 +14,7 @@ from typing import Any
 
 from clipcli.checkpoint.shapes import ShapeError
 from clipcli.errors import CheckpointError
-from clipcli.model.config import ClipConfig, ResNetConfig, TransformerConfig
+from clipcli.model.config import ClipConfig, ResNetConfig, VisionTransformerConfig
 from clipcli.preprocess import CLIP_MEAN, CLIP_STD, PreprocessConfig, Resample
 from clipcli.records import Activation
 
@@ -140,8 +140,8 @@ def _hugging_face_preprocess(path: Path) -> dict[str, Any]:
             " bilinear or bicubic, and every step on, as CLIP does"
         )
     return {
-        "mean": _triple(config.get("image_mean", CLIP_MEAN)),
-        "std": _positive_triple(config.get("image_std", CLIP_STD)),
+        "mean": triple(config.get("image_mean", CLIP_MEAN)),
+        "std": positive_triple(config.get("image_std", CLIP_STD)),
         "resample": _HF_RESAMPLE[resample],
         "px": crop,
     }
@@ -196,23 +196,22 @@ def _open_clip(config: dict[str, Any], path: Path) -> Description:
             "text width": text["width"],
             "text layers": text["layers"],
         },
-        mean=_triple(preprocess.get("mean", CLIP_MEAN)),
-        std=_positive_triple(preprocess.get("std", CLIP_STD)),
+        mean=triple(preprocess.get("mean", CLIP_MEAN)),
+        std=positive_triple(preprocess.get("std", CLIP_STD)),
         resample=interpolation,
     )
 
 
 def _vision_layers(config: ClipConfig) -> object:
-    if isinstance(config.vision, ResNetConfig):
-        return config.vision.layers
-    transformer: TransformerConfig = config.vision.transformer
-    return transformer.layers
+    if isinstance(config.vision, VisionTransformerConfig):
+        return config.vision.transformer.layers
+    return config.vision.layers if isinstance(config.vision, ResNetConfig) else None
 
 
-def _vision_width(config: ClipConfig) -> int:
-    if isinstance(config.vision, ResNetConfig):
-        return config.vision.width
-    return config.vision.transformer.width
+def _vision_width(config: ClipConfig) -> int | None:
+    if isinstance(config.vision, VisionTransformerConfig):
+        return config.vision.transformer.width
+    return config.vision.width if isinstance(config.vision, ResNetConfig) else None
 
 
 def _count(value: Any) -> int:
@@ -222,18 +221,18 @@ def _count(value: Any) -> int:
     return value
 
 
-def _triple(values: Any) -> tuple[float, float, float]:
+def triple(values: Any) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     if not all(map(math.isfinite, (red, green, blue))):
         raise ValueError(f"{values!r} where three finite numbers are expected")
     return red, green, blue
 
 
-def _positive_triple(values: Any) -> tuple[float, float, float]:
-    triple = _triple(values)
-    if min(triple) <= 0:
+def positive_triple(values: Any) -> tuple[float, float, float]:
+    numbers = triple(values)
+    if min(numbers) <= 0:
         raise ValueError(f"{values!r} where three numbers above zero are expected")
-    return triple
+    return numbers
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,8 +18,11 @@ def looks_like(start: bytes) -> bool:
     return start[8:9] == b"{"
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """The file's tensors, on the CPU. Raises CheckpointError for a header that lies."""
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The file's tensors, on the CPU, and its metadata.
+
+    Raises CheckpointError for a header that lies.
+    """
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
@@ -29,7 +32,9 @@ def read(path: Path) -> dict[str, Tensor]:
             f" expected at most {HEADER_LIMIT_BYTES:,} and within the file; fetch the file again"
         )
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+        return load_file(path), metadata
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{path}: a damaged .safetensors file ({error}); expected tensors that follow each"

@@ -39,14 +39,7 @@ def deduce(
 
     Raises ShapeError where a tensor is missing or its shape contradicts another's.
     """
-    text_width, embed_dim = _shape(tensors, "text_projection", 2)
-    vocab_size, _ = _shape(tensors, "token_embedding.weight", 2)
-    context_length, _ = _shape(tensors, "positional_embedding", 2)
-    text = TextConfig(
-        context_length,
-        vocab_size,
-        _transformer(tensors, "transformer", text_width, activation, text_heads),
-    )
+    text, embed_dim = deduce_text(tensors, activation, text_heads)
     if "visual.proj" in tensors:
         vision: VisionTransformerConfig | ResNetConfig = _vision_transformer(
             tensors, activation, vision_heads
@@ -59,6 +52,17 @@ def deduce(
             f" among its {len(tensors)} tensors"
         )
     return ClipConfig(embed_dim, vision, text)
+
+
+def deduce_text(
+    tensors: Mapping[str, Tensor], activation: Activation, heads: int | None = None
+) -> tuple[TextConfig, int]:
+    """The text encoder of these tensors, and the dimensions of an embedding."""
+    width, embed_dim = _shape(tensors, "text_projection", 2)
+    vocab_size, _ = _shape(tensors, "token_embedding.weight", 2)
+    context_length, _ = _shape(tensors, "positional_embedding", 2)
+    transformer = _transformer(tensors, "transformer", width, activation, heads)
+    return TextConfig(context_length, vocab_size, transformer), embed_dim
 
 
 def check_integers(tensors: Mapping[str, Tensor], path: Path) -> None:

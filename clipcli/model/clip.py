@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipcli.model.config import ClipConfig, ResNetConfig
+from clipcli.model.config import ClipConfig, EfficientNetLiteConfig, ResNetConfig
+from clipcli.model.efficientnet_lite import EfficientNetLite
+from clipcli.model.evidence import EvidenceTest
 from clipcli.model.resnet import Bottleneck, ModifiedResNet
 from clipcli.model.transformer import LayerNorm, ResidualAttentionBlock, Transformer
 from clipcli.model.vision_transformer import VisionTransformer
@@ -26,9 +28,11 @@ class CLIP(nn.Module):
         self.config = config
         text = config.text
         width = text.transformer.width
-        self.visual: VisionTransformer | ModifiedResNet
+        self.visual: VisionTransformer | ModifiedResNet | EfficientNetLite
         if isinstance(config.vision, ResNetConfig):
             self.visual = ModifiedResNet(config.vision, config.embed_dim)
+        elif isinstance(config.vision, EfficientNetLiteConfig):
+            self.visual = EfficientNetLite(config.vision, config.embed_dim)
         else:
             self.visual = VisionTransformer(config.vision, config.embed_dim)
         self.transformer = Transformer(text.transformer, causal=True)
@@ -37,6 +41,9 @@ class CLIP(nn.Module):
         self.ln_final = LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, config.embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
+        self.evidence: EvidenceTest | None = None
+        if config.evidence_width is not None:
+            self.evidence = EvidenceTest(config.embed_dim, config.evidence_width)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -71,10 +78,10 @@ class CLIP(nn.Module):
         return logits_per_image, logits_per_image.t()
 
     def to_precision(self, dtype: torch.dtype) -> Self:
-        """Weights in `dtype`, but norms and the logit scale in float32, where halves lose most."""
+        """Weights in `dtype`, but what halves lose most in float32: norms, scale, evidence."""
         self.to(dtype)
         for module in self.modules():
-            if isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+            if isinstance(module, nn.LayerNorm | nn.BatchNorm2d | EvidenceTest):
                 module.float()
         self.logit_scale.data = self.logit_scale.data.float()
         return self
@@ -94,7 +101,7 @@ class CLIP(nn.Module):
             ):
                 nn.init.normal_(parameter, std=scale)
             _initialize_transformer(self.visual.transformer)
-        else:
+        elif isinstance(self.visual, ModifiedResNet):
             _initialize_resnet(self.visual)
         return self
 

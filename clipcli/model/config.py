@@ -38,6 +38,15 @@ class ResNetConfig:
 
 
 @dataclass(frozen=True)
+class EfficientNetLiteConfig:
+    """EfficientNet-Lite2 with its classifier; `temperature` divides its logits."""
+
+    px: int
+    temperature: float
+    n_classes: int = 1000
+
+
+@dataclass(frozen=True)
 class TextConfig:
     """The text encoder over `context_length` tokens of a vocabulary of `vocab_size`."""
 
@@ -48,8 +57,12 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """Both towers, meeting in `embed_dim` dimensions."""
+    """Both towers, meeting in `embed_dim` dimensions.
+
+    `evidence_width`: of the test of what the model knows, for models that carry one.
+    """
 
     embed_dim: int
-    vision: VisionTransformerConfig | ResNetConfig
+    vision: VisionTransformerConfig | ResNetConfig | EfficientNetLiteConfig
     text: TextConfig
+    evidence_width: int | None = None
