@@ -94,6 +94,15 @@ def download(
         part.move_to(destination)
 
 
+def reach(url: str, timeout_s: float) -> str | None:
+    """Why the server of `url` does not answer, or None if it does, whatever its answer."""
+    try:
+        with httpx.Client(timeout=timeout_s) as client, client.stream("GET", url):
+            return None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError, OSError) as error:
+        return one_line(str(error)) or type(error).__name__
+
+
 def _attempt(
     client: httpx.Client,
     url: str,

@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from clipcli import checkpoint, hub
+from clipcli.default_model import AUTO, resolve_auto
 from clipcli.errors import ModelError, UsageError
+from clipcli.labels import DEFAULT_TEMPLATE, PLACE
 from clipcli.model.clip import CLIP
+from clipcli.model.efficientnet_lite import EfficientNetLite
 from clipcli.preprocess import PreprocessConfig, normalise
 from clipcli.records import Activation, Precision
 from clipcli.tokenizer import clip_tokenizer, token_rows
@@ -59,6 +62,7 @@ class Encoder:
     ) -> Encoder:
         """A published model by name, downloaded if it is not on disk, or a checkpoint by path.
 
+        `lite` is the embedded model, `auto` is ViT-B/32 where that can be had, else `lite`.
         A name wins over a file of that name; `./ViT-B/32` is a path. `on_progress` gets the
         bytes downloaded and the total, `on_note` a line of talk.
         Raises ModelError where there is no such model, UsageError for a device that is not here.
@@ -67,6 +71,9 @@ class Encoder:
         chosen = choose_precision(precision, on_device)
         if on_device.type == "cpu":
             _keep_freed_memory()
+        if name_or_path == AUTO:
+            root = hub.cache_root(cache_dir)
+            name_or_path = resolve_auto(root, on_progress, on_note)
         path = locate(name_or_path, cache_dir, on_progress, on_note)
         model, preprocess = checkpoint.load(path, activation)
         fingerprint = model_fingerprint(model, preprocess)
@@ -118,6 +125,20 @@ class Encoder:
             ]
         return np.concatenate(embeddings)[[distinct[row] for row in rows]]
 
+    def lacks_evidence(self, words: Sequence[str], truncate: bool = False) -> list[bool]:
+        """For each word, whether it names nothing that this model learned.
+
+        Only the embedded model can tell; for others nothing is in doubt.
+        """
+        evidence, visual = self.model.evidence, self.model.visual
+        if evidence is None or not isinstance(visual, EfficientNetLite):
+            return [False] * len(words)
+        prompts = [DEFAULT_TEMPLATE.replace(PLACE, word) for word in words]
+        embeddings = torch.from_numpy(self.encode_texts(prompts, truncate)).to(self.device)
+        with torch.inference_mode():
+            known: list[bool] = evidence(list(words), embeddings, visual.class_embedding).tolist()
+        return [not one for one in known]
+
     def _exact_float32(self) -> AbstractContextManager[object]:
         """CUDA's convolutions use 10-bit mantissas for float32 unless told not to."""
         if self.device.type == "cuda" and self.precision == "fp32":
@@ -132,6 +153,8 @@ def locate(
     on_note: Callable[[str], None] | None = None,
 ) -> Path:
     """The checkpoint of a published name or a path. Raises ModelError where there is neither."""
+    if name_or_path == hub.LITE:
+        return hub.lite_path()
     published = hub.find_published(name_or_path)
     if published is not None:
         return hub.fetch(published, hub.cache_root(cache_dir), on_progress, on_note)
@@ -140,8 +163,8 @@ def locate(
         close = difflib.get_close_matches(name_or_path, hub.available_models(), n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]}" if close else ""
         raise ModelError(
-            f"{name_or_path}: no such file and no published model; expected a path or one of"
-            f" {', '.join(hub.available_models())}{hint}"
+            f"{name_or_path}: no such file and no published model; expected a path, {hub.LITE} or"
+            f" one of {', '.join(hub.available_models())}{hint}"
         )
     return path
 
@@ -202,7 +225,8 @@ def _keep_freed_memory() -> None:
 
 def _tensor_digest(tensor: torch.Tensor) -> str:
     digest = hashlib.sha256(str(tuple(tensor.shape)).encode())
-    digest.update(np.ascontiguousarray(tensor.numpy(), dtype="<f4").reshape(-1).data)
+    number = "<f4" if tensor.is_floating_point() else "<i8"
+    digest.update(np.ascontiguousarray(tensor.numpy(), dtype=number).reshape(-1).data)
     return digest.hexdigest()
 
 

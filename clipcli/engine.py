@@ -104,6 +104,6 @@ def _encode(
     embeddings = iter(encoder.encode_pixels(np.stack(pixels)) if pixels else ())
     for path, item in zip(paths, batch, strict=True):
         if isinstance(item, Decoded):
-            yield Embedded(path, next(embeddings), item.middle_only)
+            yield Embedded(path, next(embeddings), encoder.name, item.middle_only)
         else:
             yield item

@@ -11,12 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipcli.errors import DownloadError
+
+LITE = "lite"
+PROBE_S = 2.5  # how long to wait for a sign of the network
 
 _PUBLISHED_URL = "https://openaipublic.azureedge.net/clip/models"
 
@@ -156,6 +160,29 @@ def is_on_disk(model: PublishedModel, root: Path) -> bool:
     return model_path(model, root).is_file()
 
 
+def lite_path() -> Path:
+    """The embedded model's file, inside the package."""
+    return Path(__file__).parent / "weights" / "lite.safetensors"
+
+
+def why_unreachable(model: PublishedModel) -> str | None:
+    """Why the model cannot be downloaded now, or None if its server answers within PROBE_S."""
+    if _is_offline():
+        return "CLIPCLI_OFFLINE is set"
+    answers: list[str | None] = []
+
+    def probe() -> None:
+        from clipcli.download import reach
+
+        answers.append(reach(model_url(model), PROBE_S))
+
+    # a thread, since looking up a name cannot be given a time limit
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(PROBE_S)
+    return answers[0] if answers else f"no answer within {PROBE_S} s"
+
+
 def fetch(
     model: PublishedModel,
     root: Path,
@@ -182,8 +209,12 @@ def fetch(
     return path
 
 
+def _is_offline() -> bool:
+    return os.environ.get("CLIPCLI_OFFLINE", "") not in ("", "0")
+
+
 def _refuse_offline(model: PublishedModel, path: Path) -> None:
-    if os.environ.get("CLIPCLI_OFFLINE", "") not in ("", "0"):
+    if _is_offline():
         raise DownloadError(
             f"{model.file_name} is not on disk and CLIPCLI_OFFLINE is set; "
             f"unset it, or download {model_url(model)} and put it at {path}"

@@ -77,6 +77,16 @@ def build_classifier(
     return Classifier(tuple(label.name for label in labels), np.stack(rows), encoder.logit_scale)
 
 
+def labels_without_evidence(
+    encoder: Encoder, labels: Sequence[Label], truncate: bool = False
+) -> list[str]:
+    """Names of the labels whose every text names nothing that the model learned."""
+    doubts = iter(
+        encoder.lacks_evidence([text.text for label in labels for text in label.texts], truncate)
+    )
+    return [label.name for label in labels if all(list(islice(doubts, len(label.texts))))]
+
+
 def embed(
     found: Iterable[Found], encoder: Encoder, options: RunOptions = RunOptions()
 ) -> Iterator[Embedded | Failure | PassedOver]:
@@ -97,7 +107,7 @@ def embed_texts(
     for start in range(0, len(texts), N_TEXTS_AT_ONCE):
         some = texts[start : start + N_TEXTS_AT_ONCE]
         for text, embedding in zip(some, encoder.encode_texts(some, truncate), strict=True):
-            yield EmbeddedText(text, embedding)
+            yield EmbeddedText(text, embedding, encoder.name)
 
 
 def classify(
@@ -111,7 +121,7 @@ def classify(
     for record in embed(found, encoder, options):
         if isinstance(record, Embedded):
             predictions = scoring.label_photo(record.embedding, classifier, top_k)
-            yield Classified(record.path, predictions, record.middle_only)
+            yield Classified(record.path, predictions, record.model, record.middle_only)
         else:
             yield record
 
@@ -161,14 +171,16 @@ def similar(
     """
     is_left_out = _left_out(leave_out)
     best = search.Best(top_k, min_similarity)
+    model = ""
     for record in embedded:
         if isinstance(record, Failure):
             yield record
         elif isinstance(record, Embedded):
+            model = record.model
             similarity = float(search.cosines(record.embedding[None], query)[0])
             if best.takes(similarity) and not is_left_out(record.path):
                 best.add(record.path, similarity)
-    yield from _matches(best)
+    yield from _matches(best, model)
 
 
 def similar_in_file(
@@ -181,7 +193,7 @@ def similar_in_file(
     """The same over stored embeddings."""
     best = search.Best(top_k, min_similarity)
     search.nearest(query, file.paths, file.embeddings, best, _left_out(leave_out))
-    return _matches(best)
+    return _matches(best, file.header.model)
 
 
 def _left_out(paths: Iterable[str]) -> Callable[[str], bool]:
@@ -190,6 +202,6 @@ def _left_out(paths: Iterable[str]) -> Callable[[str], bool]:
     return lambda path: bool(identities) and os.path.realpath(path) in identities
 
 
-def _matches(best: search.Best) -> Iterator[Match]:
+def _matches(best: search.Best, model: str) -> Iterator[Match]:
     for rank, (path, similarity) in enumerate(best.kept, start=1):
-        yield Match(path, rank, similarity)
+        yield Match(path, rank, similarity, model)

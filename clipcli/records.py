@@ -1,6 +1,7 @@
 """What travels from a path to a row: small frozen records, one for each stage.
 
 A file ends as exactly one of `PassedOver`, `Failure`, or a result (`Classified`, `Embedded`).
+Results name the model that gave them: two models' answers are not to be mixed.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Classified:
 
     path: str
     predictions: tuple[Prediction, ...]
+    model: str
     middle_only: bool = False
 
 
@@ -70,6 +72,7 @@ class Embedded:
 
     path: str
     embedding: Embedding
+    model: str
     middle_only: bool = False
 
 
@@ -79,6 +82,7 @@ class EmbeddedText:
 
     text: str
     embedding: Embedding
+    model: str
 
 
 @dataclass(frozen=True)
@@ -88,3 +92,4 @@ class Match:
     path: str
     rank: int
     similarity: float
+    model: str

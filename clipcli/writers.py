@@ -153,13 +153,18 @@ def json_object(record: Record) -> dict[str, Any]:
                 }
                 for p in predictions
             ]
-            return {"path": path, "predictions": listed}
+            return {"path": path, "predictions": listed, "model": record.model}
         case Embedded(path, embedding):
-            return {"path": path, "embedding": _numbers(embedding)}
+            return {"path": path, "embedding": _numbers(embedding), "model": record.model}
         case EmbeddedText(text, embedding):
-            return {"text": text, "embedding": _numbers(embedding)}
+            return {"text": text, "embedding": _numbers(embedding), "model": record.model}
         case Match(path, rank, similarity):
-            return {"path": path, "rank": rank, "similarity": round(similarity, 6)}
+            return {
+                "path": path,
+                "rank": rank,
+                "similarity": round(similarity, 6),
+                "model": record.model,
+            }
         case Failure(path, error):
             return {"path": path, "error": error}
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,12 +30,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The seeded checkpoint that the README's first command writes."""
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    script = ROOT / "examples" / "tiny_model.py"
-    subprocess.run([sys.executable, str(script), str(path)], check=True)
-    return path
+def lite() -> str:
+    """The embedded model: real weights, and no download."""
+    return "lite"
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,8 @@ NAMES = ["astronaut", "cat", "coffee", "galaxies", "photographer", "rocket"]
 
 
 @pytest.fixture
-def classify(cli: Cli, tiny_model: Path) -> Cli:
-    return lambda *arguments: cli("classify", "--model", tiny_model, *arguments)
+def classify(cli: Cli, lite: str) -> Cli:
+    return lambda *arguments: cli("classify", "--model", lite, *arguments)
 
 
 @pytest.fixture
@@ -237,37 +237,40 @@ def test_quiet_says_nothing_when_all_is_well(classify: Cli, example_photos: Path
 
 
 def test_a_list_on_stdin_is_tried_file_by_file(
-    tiny_model: Path, example_photos: Path, tmp_path: Path
+    lite: str, example_photos: Path, tmp_path: Path
 ) -> None:
     oddly_named = tmp_path / ".cat\npicture"
     shutil.copy(example_photos / "cat.jpg", oddly_named)
     paths = [example_photos / "rocket.jpg", oddly_named]
     listed = b"\0".join(map(os.fsencode, paths)) + b"\0"
-    arguments = ("classify", "-0", "-", "--labels", "dog", "--model", tiny_model)
+    arguments = ("classify", "-0", "-", "--labels", "dog", "--model", lite)
     result = run(*arguments, stdin=listed)
     assert (result.code, [row["path"] for row in result.rows]) == (0, [str(p) for p in paths])
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq: apt-get install jq")
 def test_a_pipeline_carries_nothing_but_json(
-    tiny_model: Path, example_photos: Path, tmp_path: Path
+    lite: str, example_photos: Path, tmp_path: Path
 ) -> None:
     shutil.copy(example_photos / "cat.jpg", tmp_path / "a cat.jpg")
     (tmp_path / "no\npicture.jpg").write_text("text")
     classify = shlex.join(command("classify", "-0", "-", "--labels", "dog,cat"))
     pipeline = (
         f"find {tmp_path} -name '*.jpg' -print0"
-        f" | {classify} --model {tiny_model} --format jsonl | jq -c keys"
+        f" | {classify} --model {lite} --format jsonl | jq -c keys"
     )
     done = subprocess.run(["sh", "-c", pipeline], capture_output=True, text=True, check=True)
-    assert sorted(done.stdout.splitlines()) == ['["error","path"]', '["path","predictions"]']
+    assert sorted(done.stdout.splitlines()) == [
+        '["error","path"]',
+        '["model","path","predictions"]',
+    ]
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 5e-3)])
 def test_batch_size_order_workers_and_neighbours_do_not_change_an_answer(
-    tiny_model: Path, example_photos: Path, precision: str, tolerance: float
+    lite: str, example_photos: Path, precision: str, tolerance: float
 ) -> None:
-    encoder = Encoder.open(str(tiny_model), precision=precision)  # type: ignore[arg-type]
+    encoder = Encoder.open(lite, precision=precision)  # type: ignore[arg-type]
     labels = parse_labels(["dog,cat,tiger,rocket,cup"])
     classifier = pipeline.build_classifier(encoder, labels, ["a photo of a {}."])
     paths = [str(example_photos / f"{name}.jpg") for name in NAMES]

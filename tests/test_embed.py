@@ -16,8 +16,8 @@ Cli = Callable[..., Result]
 
 
 @pytest.fixture
-def embed(cli: Cli, tiny_model: Path) -> Cli:
-    return lambda *arguments: cli("embed", "--model", tiny_model, *arguments)
+def embed(cli: Cli, lite: str) -> Cli:
+    return lambda *arguments: cli("embed", "--model", lite, *arguments)
 
 
 def test_all_files_of_embeddings_hold_the_same_rows(
@@ -27,7 +27,7 @@ def test_all_files_of_embeddings_hold_the_same_rows(
         assert embed(example_photos, "-o", tmp_path / f"photos.{suffix}").code == 0
     arrays = np.load(tmp_path / "photos.npz", allow_pickle=False)
     embeddings = arrays["embeddings"]
-    assert (embeddings.shape, embeddings.dtype) == ((6, 64), np.float32)
+    assert (embeddings.shape, embeddings.dtype) == ((6, 384), np.float32)
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
     paths = sorted(str(path) for path in example_photos.glob("*.jpg"))
     assert arrays["paths"].tolist() == paths
@@ -55,7 +55,7 @@ def test_csv_and_json_lines_on_stdout_are_the_same_numbers(
     rows = embed(example_photos).rows
     objects = embed(example_photos, "--format", "jsonl").objects
     assert [row["path"] for row in rows] == [item["path"] for item in objects]
-    by_csv = [[float(row[f"e{index}"]) for index in range(64)] for row in rows]
+    by_csv = [[float(row[f"e{index}"]) for index in range(384)] for row in rows]
     assert by_csv == [item["embedding"] for item in objects]
 
 

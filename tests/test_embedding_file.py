@@ -33,7 +33,7 @@ def write(path: Path, names: list[str] = NAMES, dtype: Dtype = "float32") -> Pat
     header = Header(HEADER.model, HEADER.sha256, HEADER.preprocessing, dtype)
     writer = embedding_file.writer_for(path, header)
     for name, embedding in zip(names, embeddings(len(names)), strict=True):
-        writer.write(Embedded(name, embedding))
+        writer.write(Embedded(name, embedding, "lite"))
         writer.write(Failure("half.jpg", "truncated"))
     writer.finish()
     writer.commit()
@@ -73,7 +73,7 @@ def test_file_of_no_photographs_comes_back(path: Path) -> None:
 
 def test_texts_come_back(path: Path) -> None:
     writer = embedding_file.writer_for(path, HEADER)
-    writer.write(EmbeddedText("a photo of a cat.", embeddings(1)[0]))
+    writer.write(EmbeddedText("a photo of a cat.", embeddings(1)[0], "lite"))
     writer.finish()
     writer.commit()
     assert embedding_file.read(path).paths == ["a photo of a cat."]
@@ -81,7 +81,7 @@ def test_texts_come_back(path: Path) -> None:
 
 def test_nothing_appears_before_it_is_whole(path: Path) -> None:
     writer = embedding_file.writer_for(path, HEADER)
-    writer.write(Embedded("a.jpg", embeddings(1)[0]))
+    writer.write(Embedded("a.jpg", embeddings(1)[0], "lite"))
     assert not path.exists()
     assert not path.with_suffix(".jsonl").exists()
     with pytest.raises(LockedError):
@@ -151,7 +151,7 @@ def test_abandoned_npy_is_an_array_of_the_rows_so_far(tmp_path: Path) -> None:
     path = tmp_path / "photos.npy"
     writer = embedding_file.writer_for(path, HEADER)
     for number in range(3):
-        writer.write(Embedded(f"{number}.jpg", embeddings(3)[number]))
+        writer.write(Embedded(f"{number}.jpg", embeddings(3)[number], "lite"))
     part = writer.abandon()
     assert not path.exists()
     assert part == tmp_path / "photos.npy.part"
@@ -164,7 +164,7 @@ def test_abandoned_npy_is_an_array_of_the_rows_so_far(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_abandoned_file_holds_the_rows_so_far(tmp_path: Path, suffix: str) -> None:
     writer = embedding_file.writer_for(tmp_path / f"photos{suffix}", HEADER)
-    writer.write(Embedded("a.jpg", embeddings(1)[0]))
+    writer.write(Embedded("a.jpg", embeddings(1)[0], "lite"))
     part = writer.abandon()
     assert part == tmp_path / f"photos{suffix}.part"
     whole = part.rename(tmp_path / f"rescued{suffix}")
@@ -186,7 +186,7 @@ def test_full_disk_leaves_the_rows_so_far(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
         "row = np.full(512, 0.5, np.float32)\n"
         "try:\n"
-        "    while True: writer.write(Embedded('a.jpg', row))\n"
+        "    while True: writer.write(Embedded('a.jpg', row, 'lite'))\n"
         "except OutputError as error: print(error)\n"
         "writer.abandon()"
     )

@@ -26,11 +26,11 @@ def many_photos(tmp_path: Path, example_photos: Path) -> Path:
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_keeps_its_rows_beside_the_untouched_output(
-    tiny_model: Path, many_photos: Path, tmp_path: Path, sent: signal.Signals, code: int
+    lite: str, many_photos: Path, tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
     output, part = tmp_path / "rows.csv", tmp_path / "rows.csv.part"
     output.write_text("before\n")
-    arguments = ("--labels", "dog,cat", "--model", tiny_model, "--batch-size", 4, "-o", output)
+    arguments = ("--labels", "dog,cat", "--model", lite, "--batch-size", 4, "-o", output)
     process = subprocess.Popen(
         command("classify", many_photos, *arguments), stderr=subprocess.PIPE, text=True
     )
@@ -49,8 +49,8 @@ def test_an_interrupted_run_keeps_its_rows_beside_the_untouched_output(
     assert all(row.count(",") == 4 for row in rows)
 
 
-def test_a_closed_pipe_ends_quietly(tiny_model: Path, many_photos: Path) -> None:
-    arguments = ("--labels", "dog", "--model", tiny_model, "--batch-size", 4, "--format", "jsonl")
+def test_a_closed_pipe_ends_quietly(lite: str, many_photos: Path) -> None:
+    arguments = ("--labels", "dog", "--model", lite, "--batch-size", 4, "--format", "jsonl")
     with subprocess.Popen(
         command("classify", many_photos, *arguments),
         stdout=subprocess.PIPE,
@@ -65,11 +65,11 @@ def test_a_closed_pipe_ends_quietly(tiny_model: Path, many_photos: Path) -> None
 
 
 def test_a_full_disk_is_one_line_and_the_rows_so_far_are_named(
-    tiny_model: Path, many_photos: Path, tmp_path: Path
+    lite: str, many_photos: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "rows.csv"
     process = subprocess.run(
-        command("classify", many_photos, "--labels", "d", "--model", tiny_model, "-o", output),
+        command("classify", many_photos, "--labels", "d", "--model", lite, "-o", output),
         capture_output=True,
         text=True,
         # a file may not grow past this: the same error at the same place as a full disk
@@ -85,10 +85,10 @@ def test_a_full_disk_is_one_line_and_the_rows_so_far_are_named(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full (Linux)")
-def test_a_full_disk_behind_stdout_is_one_line(tiny_model: Path, example_photos: Path) -> None:
+def test_a_full_disk_behind_stdout_is_one_line(lite: str, example_photos: Path) -> None:
     with open("/dev/full", "wb") as full:
         process = subprocess.run(
-            command("classify", example_photos, "--labels", "dog", "--model", tiny_model),
+            command("classify", example_photos, "--labels", "dog", "--model", lite),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -99,11 +99,11 @@ def test_a_full_disk_behind_stdout_is_one_line(tiny_model: Path, example_photos:
 
 
 def test_a_second_run_into_the_same_file_is_refused(
-    tiny_model: Path, example_photos: Path, tmp_path: Path
+    lite: str, example_photos: Path, tmp_path: Path
 ) -> None:
     with (tmp_path / "rows.csv.part").open("wb") as part:
         fcntl.flock(part, fcntl.LOCK_EX)
-        arguments = ("--labels", "dog", "--model", tiny_model, "-o", tmp_path / "rows.csv")
+        arguments = ("--labels", "dog", "--model", lite, "-o", tmp_path / "rows.csv")
         result = run("classify", example_photos, *arguments)
     assert result.code == 4
     assert "another run is writing it" in result.last_line

@@ -12,6 +12,7 @@ LAYERS = [
     {"images", "labels", "scoring", "search", "part_file", "tokenizer", "preprocess", "model"},
     {"writers", "decode", "download", "checkpoint"},
     {"embedding_file", "hub"},
+    {"default_model"},
     {"encoder"},
     {"engine"},
     {"pipeline"},

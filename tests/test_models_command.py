@@ -18,15 +18,17 @@ def test_the_nine_are_listed_with_size_input_and_accuracy(cli: Cli, tmp_path: Pa
     result = cli("models", "--cache-dir", tmp_path)
     assert result.code == 0
     lines = result.stdout.decode().splitlines()
-    assert len(lines) == 10
-    assert lines[6].split() == ["ViT-B/32", "353", "MB", "224", "px", "63.32", "%", "no"]
+    assert len(lines) == 11
+    assert lines[1].split()[:3] == ["lite", "32", "MB"]
+    assert lines[7].split() == ["ViT-B/32", "353", "MB", "224", "px", "63.32", "%", "no"]
 
 
 def test_offline_the_message_names_the_file_its_source_and_its_place(
     cli: Cli, tmp_path: Path, example_photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
-    result = cli("classify", example_photos, "--labels", "dog", "--cache-dir", tmp_path)
+    arguments = ("--labels", "dog", "--model", "ViT-B/32", "--cache-dir", tmp_path)
+    result = cli("classify", example_photos, *arguments)
     assert (result.code, result.stdout) == (1, b"")
     model = hub.find_published("ViT-B/32")
     assert model is not None

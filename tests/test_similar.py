@@ -15,14 +15,14 @@ Cli = Callable[..., Result]
 
 
 @pytest.fixture
-def similar(cli: Cli, tiny_model: Path) -> Cli:
-    return lambda *arguments: cli("similar", "--model", tiny_model, *arguments)
+def similar(cli: Cli, lite: str) -> Cli:
+    return lambda *arguments: cli("similar", "--model", lite, *arguments)
 
 
 @pytest.fixture
-def stored(cli: Cli, tiny_model: Path, example_photos: Path, tmp_path: Path) -> Path:
+def stored(cli: Cli, lite: str, example_photos: Path, tmp_path: Path) -> Path:
     path = tmp_path / "photos.npz"
-    assert cli("embed", example_photos, "--model", tiny_model, "-o", path).code == 0
+    assert cli("embed", example_photos, "--model", lite, "-o", path).code == 0
     return path
 
 
@@ -60,10 +60,12 @@ def test_the_querys_own_file_is_left_out_through_a_link_too(
 
 
 def test_parts_are_added_and_subtracted_with_their_weights(
-    similar: Cli, stored: Path, cli: Cli, tiny_model: Path
+    similar: Cli, stored: Path, cli: Cli, lite: str
 ) -> None:
-    embedded = cli("embed", "--text", "dog", "--text", "car", "--model", tiny_model)
-    dog, car = (np.array([float(row[f"e{index}"]) for index in range(64)]) for row in embedded.rows)
+    embedded = cli("embed", "--text", "dog", "--text", "car", "--model", lite)
+    dog, car = (
+        np.array([float(row[f"e{index}"]) for index in range(384)]) for row in embedded.rows
+    )
     query = dog - 2 * car
     cosines = np.load(stored)["embeddings"] @ (query / np.linalg.norm(query))
     rows = similar("dog", "--text", "--subtract-text", "2:car", "--embeddings", stored).rows

@@ -26,7 +26,9 @@ from clipcli.writers import (
     json_text,
 )
 
-CAT = Classified("cat.jpg", (Prediction("cat", 0.98765432, 0.25), Prediction("猫", 0.0123, -0.1)))
+CAT = Classified(
+    "cat.jpg", (Prediction("cat", 0.98765432, 0.25), Prediction("猫", 0.0123, -0.1)), "lite"
+)
 FAILED = Failure("half.jpg", "damaged picture: image file is truncated")
 ODD_NAMES = [
     "two\nlines.jpg",
@@ -62,16 +64,16 @@ def test_json_lines_have_an_object_a_line() -> None:
     assert written("jsonl", CAT, FAILED).decode() == (
         '{"path": "cat.jpg", "predictions": ['
         '{"label": "cat", "probability": 0.987654, "similarity": 0.25}, '
-        '{"label": "猫", "probability": 0.0123, "similarity": -0.1}]}\n'
+        '{"label": "猫", "probability": 0.0123, "similarity": -0.1}], "model": "lite"}\n'
         '{"path": "half.jpg", "error": "damaged picture: image file is truncated"}\n'
     )
 
 
 def test_json_is_one_array() -> None:
-    assert written("json", FAILED, Match("a.jpg", 1, 0.1234567)).decode() == (
+    assert written("json", FAILED, Match("a.jpg", 1, 0.1234567, "lite")).decode() == (
         "[\n"
         ' {"path": "half.jpg", "error": "damaged picture: image file is truncated"},\n'
-        ' {"path": "a.jpg", "rank": 1, "similarity": 0.123457}\n'
+        ' {"path": "a.jpg", "rank": 1, "similarity": 0.123457, "model": "lite"}\n'
         "]\n"
     )
 
@@ -104,13 +106,17 @@ def test_each_record_is_written_as_it_comes() -> None:
 
 
 def test_bare_paths_end_in_newlines_or_nuls() -> None:
-    matches = Match("a\nb.jpg", 1, 0.5), FAILED, Match(os.fsdecode(b"\xe9.jpg"), 2, 0.4)
+    matches = (
+        Match("a\nb.jpg", 1, 0.5, "lite"),
+        FAILED,
+        Match(os.fsdecode(b"\xe9.jpg"), 2, 0.4, "lite"),
+    )
     assert written("paths", *matches) == b"a\nb.jpg\n\xe9.jpg\n"
     assert written("nul", *matches) == b"a\nb.jpg\0\xe9.jpg\0"
 
 
 def test_matches_in_csv() -> None:
-    match = Match("a,b.jpg", 1, 0.5)
+    match = Match("a,b.jpg", 1, 0.5, "lite")
     assert written("csv", match, columns=SIMILAR_COLUMNS) == (
         b'path,rank,similarity\n"a,b.jpg",1,0.500000\n'
     )
@@ -119,12 +125,12 @@ def test_matches_in_csv() -> None:
 def test_embeddings_come_back_to_the_last_bit() -> None:
     embedding = np.random.default_rng(0).normal(size=512).astype(np.float32)
     embedding[:3] = 0.1, 1e-8, -1
-    (line,) = written("jsonl", Embedded("a.jpg", embedding)).splitlines()
+    (line,) = written("jsonl", Embedded("a.jpg", embedding, "lite")).splitlines()
     assert (np.array(json.loads(line)["embedding"], np.float32) == embedding).all()
     assert line.startswith(b'{"path": "a.jpg", "embedding": [0.1, 1e-08, -1.0, ')
 
     columns = tuple(embed_columns("text", 512))
-    text = written("csv", EmbeddedText("a cat", embedding), columns=columns).decode()
+    text = written("csv", EmbeddedText("a cat", embedding, "lite"), columns=columns).decode()
     header, row = csv.reader(io.StringIO(text))
     assert header[:3] == ["text", "e0", "e1"]
     assert header[-1] == "e511"
@@ -133,8 +139,10 @@ def test_embeddings_come_back_to_the_last_bit() -> None:
 
 
 def test_text_keeps_its_key_in_json() -> None:
-    record = EmbeddedText("a cat", np.array([1, 0.5], np.float32))
-    assert written("jsonl", record) == b'{"text": "a cat", "embedding": [1.0, 0.5]}\n'
+    record = EmbeddedText("a cat", np.array([1, 0.5], np.float32), "lite")
+    assert (
+        written("jsonl", record) == b'{"text": "a cat", "embedding": [1.0, 0.5], "model": "lite"}\n'
+    )
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -148,18 +156,18 @@ def test_odd_names_come_back_from_json(name: str) -> None:
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_odd_names_come_back_from_csv(name: str) -> None:
-    data = written("csv", Match(name, 1, 0.5), columns=SIMILAR_COLUMNS)
+    data = written("csv", Match(name, 1, 0.5, "lite"), columns=SIMILAR_COLUMNS)
     text = data.decode("utf-8", "surrogateescape")
     assert [*csv.reader(io.StringIO(text, newline=""))][1:] == [[name, "1", "0.500000"]]
 
 
 def test_name_that_is_no_utf8_keeps_its_bytes_in_csv_and_is_escaped_in_json() -> None:
-    match = Match(os.fsdecode(b"caf\xe9.jpg"), 1, 0.5)
+    match = Match(os.fsdecode(b"caf\xe9.jpg"), 1, 0.5, "lite")
     assert written("csv", match, columns=SIMILAR_COLUMNS) == (
         b"path,rank,similarity\ncaf\xe9.jpg,1,0.500000\n"
     )
     assert written("jsonl", match) == (
-        b'{"path": "caf\\udce9.jpg", "rank": 1, "similarity": 0.5}\n'
+        b'{"path": "caf\\udce9.jpg", "rank": 1, "similarity": 0.5, "model": "lite"}\n'
     )
     assert os.fsencode(json.loads(json_text(match.path))) == b"caf\xe9.jpg"
 

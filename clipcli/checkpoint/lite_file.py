@@ -14,7 +14,7 @@ from torch import Tensor
 from clipcli.checkpoint.config_files import positive_triple, triple
 from clipcli.checkpoint.shapes import ShapeError, deduce_text
 from clipcli.errors import CheckpointError
-from clipcli.model.config import ClipConfig, EfficientNetLiteConfig
+from clipcli.model.config import ClipConfig, EfficientNetLiteConfig, EvidenceConfig
 from clipcli.preprocess import PreprocessConfig
 
 FORMAT = "clipcli-lite"
@@ -37,12 +37,13 @@ def read(
             px, triple(seen["mean"]), positive_triple(seen["std"]), "bicubic", crop_share
         )
         text, embed_dim = deduce_text(tensors, "gelu")
-        evidence = tensors.get("evidence.hidden.weight")
         clip = ClipConfig(
             embed_dim,
             EfficientNetLiteConfig(px, temperature),
             text,
-            evidence_width=None if evidence is None else len(evidence),
+            evidence=EvidenceConfig(
+                len(tensors["evidence.hidden.weight"]), len(tensors["evidence.learned"])
+            ),
         )
         table = tensors[TOKENS].float() * tensors[SCALES].float().unsqueeze(1)
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, ShapeError) as error:

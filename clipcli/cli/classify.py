@@ -67,13 +67,14 @@ def classify(
         run.open_rows(out, format, writers.CLASSIFY_COLUMNS) as rows,
     ):
         records: Iterable[Record | PassedOver] = run.settled(found)
-        described = model.model
+        described = "no model needed"
         if len(found) > len(run.settled(found)):
             from clipcli import pipeline
 
             encoder = run.open_encoder(model, report)
             classifier = pipeline.build_classifier(encoder, chosen, templates, model.truncate)
             described = run.describe(encoder)
+            run.warn_of_unknown_labels(encoder, chosen, model.truncate, report)
             options = run.run_options(model, photo)
             records = pipeline.classify(found, encoder, classifier, top_k, options)
         for record in report.follow(records, len(found)):

@@ -65,7 +65,7 @@ def embed(
     if not texts and len(settled) == len(found):
         with report.failures_to(out.failures):
             list(report.follow(settled, len(settled)))
-            return report.conclude(model.model)
+            return report.conclude("no model needed")
     encoder = run.open_encoder(model, report)
     options = run.run_options(model, photo)
     records: Iterator[Record]

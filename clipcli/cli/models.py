@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ CacheDir = Annotated[
 
 @models_app.callback()
 def list_models(context: typer.Context, cache_dir: CacheDir = None) -> int:
-    """List the published models: size, input, ImageNet accuracy, whether they are on disk.
+    """List the models: size, input, ImageNet accuracy, whether they are on disk.
 
     ImageNet: zero-shot top-1 as open_clip measured it (docs/openclip_results.csv).
 
@@ -28,6 +29,8 @@ def list_models(context: typer.Context, cache_dir: CacheDir = None) -> int:
     if context.invoked_subcommand is None:
         root = hub.cache_root(cache_dir)
         typer.echo(f"{'MODEL':<15}{'SIZE':>9}{'INPUT':>8}{'IMAGENET':>10}  ON DISK")
+        lite_mb = hub.lite_path().stat().st_size / 1e6
+        typer.echo(f"{hub.LITE:<15}{lite_mb:>6,.0f} MB{260:>5} px{'(card)':>10}  embedded")
         for model in hub.PUBLISHED:
             size = f"{model.size_bytes / 1e6:,.0f} MB"
             on_disk = hub.model_path(model, root) if hub.is_on_disk(model, root) else "no"
@@ -47,15 +50,72 @@ def download(
 
     Example: clipcli models download ViT-B/32
     """
-    from clipcli.cli.report import Report
+    typer.echo(_fetch(name, cache_dir, quiet))
+    return 0
 
+
+@models_app.command("use")
+def use(
+    name: Annotated[str, typer.Argument(help="A name, a path, or auto to choose again.")],
+    cache_dir: CacheDir = None,
+    quiet: Quiet = False,
+) -> int:
+    """Make a model your default; it is downloaded and verified first.
+
+    Kept in clipcli.toml in your configuration directory; CLIPCLI_MODEL and --model come before it.
+
+    Example: clipcli models use ViT-B/16
+    """
+    from clipcli import default_model
+
+    if hub.find_published(name) is not None:
+        _fetch(name, cache_dir, quiet)
+    elif name not in (hub.LITE, default_model.AUTO):
+        from clipcli import checkpoint
+        from clipcli.encoder import locate
+
+        path = locate(name)
+        checkpoint.read(path)  # raises what is wrong with it now, not at every later run
+        name = str(path.resolve())
+    path = default_model.configure(name)
+    if not quiet:
+        typer.echo(f"clipcli: {name} is your default model now ({path})", err=True)
+    return 0
+
+
+@models_app.command("show")
+def show(name: Annotated[str, typer.Argument(help="lite, or a published name.")]) -> int:
+    """Show a model's card: what it is made from, how accurate it is, what it is bad at.
+
+    Example: clipcli models show lite
+    """
+    if name == hub.LITE:
+        typer.echo(hub.lite_path().with_suffix(".md").read_text(encoding="utf-8").rstrip())
+        return 0
+    model = _published(name)
+    typer.echo(
+        f"{model.name}: published by OpenAI with CLIP (Radford et al., 2021)\n"
+        f"pictures    {model.px} x {model.px} pixels\n"
+        f"ImageNet    {model.imagenet_top1:.2f} % zero-shot top-1, as open_clip measured it\n"
+        f"size        {model.size_bytes / 1e6:,.0f} MB\n"
+        f"SHA-256     {model.sha256}\n"
+        f"from        {hub.model_url(model)}"
+    )
+    return 0
+
+
+def _published(name: str) -> hub.PublishedModel:
     model = hub.find_published(name)
     if model is None:
-        raise UsageError(
-            f"{name}: no published model; expected one of {', '.join(hub.available_models())}"
-        )
+        names = ", ".join(hub.available_models())
+        raise UsageError(f"{name}: no published model; expected one of {names}")
+    return model
+
+
+def _fetch(name: str, cache_dir: str | None, quiet: bool) -> Path:
+    from clipcli.cli.report import Report
+
+    model = _published(name)
     report = Report("downloaded", quiet)
-    with report.downloading(model.name) as on_progress:
-        path = hub.fetch(model, hub.cache_root(cache_dir), on_progress, report.note)
-    typer.echo(path)
-    return 0
+    with report.downloading() as on_progress:
+        return hub.fetch(model, hub.cache_root(cache_dir), on_progress, report.note)

@@ -13,8 +13,6 @@ import typer
 
 from clipcli.records import Activation, Fit, Precision
 
-DEFAULT_MODEL = "ViT-B/32"
-
 Paths = Annotated[
     list[str] | None,
     typer.Argument(metavar="PATH...", help="Photographs, folders, or - for a list on stdin."),
@@ -28,9 +26,10 @@ Quiet = Annotated[
 class ModelOptions:
     """Which model, where and how exactly it runs."""
 
-    model: Annotated[str, typer.Option(help="A published name (see clipcli models) or a path.")] = (
-        DEFAULT_MODEL
-    )
+    model: Annotated[
+        str | None,
+        typer.Option(help="A name (see clipcli models) or a path; auto picks ViT-B/32 or lite."),
+    ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     precision: Annotated[
         Precision, typer.Option(help="auto is fp32 on a CPU, fp16 on accelerators.")

@@ -122,7 +122,7 @@ class Report:
         return ExitCode.PARTLY_READ if tally.failed else ExitCode.OK
 
     @contextmanager
-    def downloading(self, name: str) -> Iterator[Callable[[int, int | None], None]]:
+    def downloading(self) -> Iterator[Callable[[int, int | None], None]]:
         """A callback for the bytes of a download; the bar appears with the first of them."""
         if self._quiet or not sys.stderr.isatty():
             yield lambda done, total: None
@@ -137,7 +137,7 @@ class Report:
                 if progress is None:  # mostly there is nothing to download, and no bar to draw
                     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
                     progress = stack.enter_context(self._live(*columns))
-                    progress.add_task(f"downloading {name}")
+                    progress.add_task("downloading")
                 progress.update(progress.task_ids[0], completed=done, total=total)
 
             yield on_progress

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clipcli.embedding_file import EmbeddingWriter, Header
     from clipcli.encoder import Encoder
     from clipcli.images import Found
+    from clipcli.labels import Label
     from clipcli.part_file import PartFile
     from clipcli.pipeline import RunOptions
     from clipcli.records import Failure, PassedOver
@@ -63,17 +64,34 @@ def settled(found: Sequence[Found]) -> list[PassedOver | Failure]:
 
 def open_encoder(model: ModelOptions, report: Report) -> Encoder:
     """The model that the options name, downloaded with a bar if it is not on disk."""
+    from clipcli.default_model import wanted
     from clipcli.encoder import Encoder
 
-    with report.downloading(model.model) as on_progress:
+    with report.downloading() as on_progress:
         return Encoder.open(
-            model.model,
+            wanted(model.model),
             device=model.device,
             precision="fp32" if model.reference else model.precision,
             activation=model.activation,
             cache_dir=model.cache_dir,
             on_progress=on_progress,
             on_note=report.note,
+        )
+
+
+def warn_of_unknown_labels(
+    encoder: Encoder, labels: Sequence[Label], truncate: bool, report: Report
+) -> None:
+    """Say, once, which labels name nothing that the model learned."""
+    from clipcli.pipeline import labels_without_evidence
+
+    unknown = labels_without_evidence(encoder, labels, truncate)
+    if unknown:
+        more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+        report.note(
+            f"{encoder.name} has no evidence for {', '.join(unknown[:10])}{more}: it learned"
+            " nothing near these words, and its answers to them mean little; a larger model"
+            " may know them: --model ViT-B/32"
         )
 
 

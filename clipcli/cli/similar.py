@@ -73,7 +73,7 @@ def similar(
     file = embedding_file.read(Path(embeddings)) if embeddings else None
     if file is None and len(settled) == len(found):
         records: Iterator[Record] = report.follow(settled, len(settled))
-        described = model.model
+        described = "no model needed"
     else:
         encoder = run.open_encoder(model, report)
         described = run.describe(encoder)

@@ -42,8 +42,8 @@ class CLIP(nn.Module):
         self.text_projection = nn.Parameter(torch.empty(width, config.embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
         self.evidence: EvidenceTest | None = None
-        if config.evidence_width is not None:
-            self.evidence = EvidenceTest(config.embed_dim, config.evidence_width)
+        if config.evidence is not None:
+            self.evidence = EvidenceTest(config.evidence, config.embed_dim)
 
     @property
     def dtype(self) -> torch.dtype:

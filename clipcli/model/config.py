@@ -47,6 +47,14 @@ class EfficientNetLiteConfig:
 
 
 @dataclass(frozen=True)
+class EvidenceConfig:
+    """The test of what a small model knows: a hidden layer, and a table of learned words."""
+
+    width: int
+    n_learned: int
+
+
+@dataclass(frozen=True)
 class TextConfig:
     """The text encoder over `context_length` tokens of a vocabulary of `vocab_size`."""
 
@@ -57,12 +65,9 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """Both towers, meeting in `embed_dim` dimensions.
-
-    `evidence_width`: of the test of what the model knows, for models that carry one.
-    """
+    """Both towers, meeting in `embed_dim` dimensions."""
 
     embed_dim: int
     vision: VisionTransformerConfig | ResNetConfig | EfficientNetLiteConfig
     text: TextConfig
-    evidence_width: int | None = None
+    evidence: EvidenceConfig | None = None
