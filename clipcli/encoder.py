@@ -29,7 +29,7 @@ from clipcli.records import Activation, Precision
 from clipcli.tokenizer import clip_tokenizer, token_rows
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 N_PROMPTS_AT_ONCE = 256  # bounds the memory of a long list of labels
 
 
@@ -83,7 +83,7 @@ class Encoder:
     @property
     def default_batch_size(self) -> int:
         """Photographs in one forward pass where the user does not say."""
-        return 32 if self.device.type == "cpu" else 256
+        return 16 if self.device.type == "cpu" else 256
 
     @property
     def embed_dim(self) -> int:
@@ -215,12 +215,14 @@ def model_fingerprint(model: CLIP, preprocess: PreprocessConfig) -> str:
 def _keep_freed_memory() -> None:
     """Let glibc keep what a layer frees for the next one, rather than hand it back to the system.
 
-    Fetching each large tensor anew costs ViT-B/32 7 % at a batch of 32 (two cores).
+    Fetching each large tensor anew costs ViT-B/32 7 % and lite half its speed at a batch of 32
+    (two cores).
     """
     with suppress(OSError, AttributeError):  # another C library, which has no such switch
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest it takes, in bytes
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)  # bytes, the most it takes
+        libc.mallopt(_M_TOP_PAD, 2**26)
 
 
 def _tensor_digest(tensor: torch.Tensor) -> str:
