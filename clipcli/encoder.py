@@ -29,7 +29,7 @@ from clipcli.records import Activation, Precision
 from clipcli.tokenizer import clip_tokenizer, token_rows
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 N_PROMPTS_AT_ONCE = 256  # bounds the memory of a long list of labels
 
 
@@ -222,7 +222,6 @@ def _keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)  # bytes, the most it takes
-        libc.mallopt(_M_TOP_PAD, 2**26)
 
 
 def _tensor_digest(tensor: torch.Tensor) -> str:
