@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from clipcli import checkpoint, hub
 from clipcli.default_model import AUTO, resolve_auto
 from clipcli.errors import ModelError, UsageError
-from clipcli.labels import DEFAULT_TEMPLATE, PLACE
 from clipcli.model.clip import CLIP
 from clipcli.model.efficientnet_lite import EfficientNetLite
 from clipcli.preprocess import PreprocessConfig, normalise
@@ -125,16 +124,15 @@ class Encoder:
             ]
         return np.concatenate(embeddings)[[distinct[row] for row in rows]]
 
-    def lacks_evidence(self, words: Sequence[str], truncate: bool = False) -> list[bool]:
-        """For each word, whether it names nothing that this model learned.
+    def lacks_evidence(self, words: Sequence[str], prompts: Sequence[str]) -> list[bool]:
+        """For each word and the prompt it stands in, whether it names nothing this model learned.
 
         Only the embedded model can tell; for others nothing is in doubt.
         """
         evidence, visual = self.model.evidence, self.model.visual
         if evidence is None or not isinstance(visual, EfficientNetLite):
             return [False] * len(words)
-        prompts = [DEFAULT_TEMPLATE.replace(PLACE, word) for word in words]
-        embeddings = torch.from_numpy(self.encode_texts(prompts, truncate)).to(self.device)
+        embeddings = torch.from_numpy(self.encode_texts(prompts, truncate=True)).to(self.device)
         with torch.inference_mode():
             known: list[bool] = evidence(list(words), embeddings, visual.class_embedding).tolist()
         return [not one for one in known]

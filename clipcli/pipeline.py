@@ -22,7 +22,7 @@ from clipcli.embedding_file import EmbeddingFile
 from clipcli.encoder import Encoder
 from clipcli.errors import PhotoError, TextTooLongError
 from clipcli.images import Found
-from clipcli.labels import Label, check_templates, prompts
+from clipcli.labels import DEFAULT_TEMPLATE, Label, check_templates, prompts
 from clipcli.records import (
     Classified,
     Embedded,
@@ -77,13 +77,12 @@ def build_classifier(
     return Classifier(tuple(label.name for label in labels), np.stack(rows), encoder.logit_scale)
 
 
-def labels_without_evidence(
-    encoder: Encoder, labels: Sequence[Label], truncate: bool = False
-) -> list[str]:
+def labels_without_evidence(encoder: Encoder, labels: Sequence[Label]) -> list[str]:
     """Names of the labels whose every text names nothing that the model learned."""
-    doubts = iter(
-        encoder.lacks_evidence([text.text for label in labels for text in label.texts], truncate)
-    )
+    words = [text.text for label in labels for text in label.texts]
+    # one prompt a text, in the template that the test was made for, whatever is scored
+    filled = [prompt for label in labels for prompt in prompts(label, [DEFAULT_TEMPLATE])]
+    doubts = iter(encoder.lacks_evidence(words, filled))
     return [label.name for label in labels if all(list(islice(doubts, len(label.texts))))]
 
 

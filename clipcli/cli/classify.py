@@ -74,7 +74,7 @@ def classify(
             encoder = run.open_encoder(model, report)
             classifier = pipeline.build_classifier(encoder, chosen, templates, model.truncate)
             described = run.describe(encoder)
-            run.warn_of_unknown_labels(encoder, chosen, model.truncate, report)
+            run.warn_of_unknown_labels(encoder, chosen, report)
             options = run.run_options(model, photo)
             records = pipeline.classify(found, encoder, classifier, top_k, options)
         for record in report.follow(records, len(found)):

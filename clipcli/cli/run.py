@@ -79,13 +79,11 @@ def open_encoder(model: ModelOptions, report: Report) -> Encoder:
         )
 
 
-def warn_of_unknown_labels(
-    encoder: Encoder, labels: Sequence[Label], truncate: bool, report: Report
-) -> None:
+def warn_of_unknown_labels(encoder: Encoder, labels: Sequence[Label], report: Report) -> None:
     """Say, once, which labels name nothing that the model learned."""
     from clipcli.pipeline import labels_without_evidence
 
-    unknown = labels_without_evidence(encoder, labels, truncate)
+    unknown = labels_without_evidence(encoder, labels)
     if unknown:
         more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
         report.note(
