@@ -36,7 +36,12 @@ class CLIP(nn.Module):
         else:
             self.visual = VisionTransformer(config.vision, config.embed_dim)
         self.transformer = Transformer(text.transformer, causal=True)
-        self.token_embedding = nn.Embedding(text.vocab_size, width)
+        # from_pretrained: the default's random numbers would, without memory to fill, cost a
+        # second of imports at every start
+        tokens = torch.empty(text.vocab_size, width)
+        self.token_embedding: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+            tokens, freeze=False
+        )
         self.positional_embedding = nn.Parameter(torch.empty(text.context_length, width))
         self.ln_final = LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, config.embed_dim))
