@@ -2,6 +2,7 @@
 
     python examples/benchmark.py                 # 500 photographs of 400 x 300, ViT-B/32
     python examples/benchmark.py --memory        # also peak memory of 500 against 5,000
+    python examples/benchmark.py --lite          # lite against ViT-B/32, encoding alone
 
 The whole process is compared with its parts: encoding alone (a bare torch loop over tensors
 that are ready), decoding alone (a bare Pillow loop on all cores) and start-up (the same command
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,10 +23,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from clipcli.encoder import Encoder
 from clipcli.model.clip import CLIP
 from clipcli.model.config import (
     ClipConfig,
@@ -102,17 +106,44 @@ def classify(paths: list[Path], checkpoint: Path) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
+def compare_lite(checkpoint: Path) -> None:
+    """Print images a second of lite and of ViT-B/32, in turn, and the median of the ratios."""
+    for precision in ("fp32", "bf16"):
+        encoders = [Encoder.open(name, precision=precision) for name in ("lite", str(checkpoint))]
+        batches = [
+            np.random.default_rng(0).integers(
+                0, 256, (BATCH_SIZE, encoder.preprocess.px, encoder.preprocess.px, 3), np.uint8
+            )
+            for encoder in encoders
+        ]
+        rates = []
+        for _ in range(6):
+            pair = []
+            for encoder, batch in zip(encoders, batches, strict=True):
+                start = time.perf_counter()
+                encoder.encode_pixels(batch)
+                pair.append(BATCH_SIZE / (time.perf_counter() - start))
+            rates.append(pair)
+        lite, vit = (statistics.median(column) for column in zip(*rates[1:], strict=True))
+        ratio = statistics.median(a / b for a, b in rates[1:])
+        print(f"{precision}: lite {lite:.1f}, ViT-B/32 {vit:.1f} images/s, ratio {ratio:.2f}")
+
+
 def main() -> None:
     """Print the parts, the whole, and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=500, help="how many photographs")
     parser.add_argument("--memory", action="store_true", help="peak memory of ten times as many")
+    parser.add_argument("--lite", action="store_true", help="only compare lite with ViT-B/32")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "vit_b_32.safetensors"
         torch.manual_seed(0)
         model = CLIP(VIT_B_32).initialize_parameters().eval()
         save_file(model.state_dict(), checkpoint)
+        if options.lite:
+            compare_lite(checkpoint)
+            return
         paths = make_photos(Path(folder) / "photos", options.photos)
 
         classify(paths[:1], checkpoint)  # the first start reads torch from the disk
