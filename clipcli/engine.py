@@ -49,12 +49,17 @@ def embed(
     try:
         batch: list[Decoded | PassedOver | Failure] = []
         paths: list[str] = []
+        n_decoded = 0
         for path, outcome in _decode_ahead(found, pool, encoder.preprocess, options, batch_size):
+            if not isinstance(outcome, Decoded) and not batch:
+                yield outcome  # nothing waits to be encoded before it
+                continue
             batch.append(outcome)
             paths.append(path)
-            if sum(isinstance(item, Decoded) for item in batch) == batch_size:
+            n_decoded += isinstance(outcome, Decoded)
+            if n_decoded == batch_size:
                 yield from _encode(paths, batch, encoder)
-                batch, paths = [], []
+                batch, paths, n_decoded = [], [], 0
         yield from _encode(paths, batch, encoder)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -33,7 +33,7 @@ from clipcli.records import (
     Photo,
 )
 from clipcli.scoring import Classifier
-from clipcli.tokenizer import shortened, token_rows
+from clipcli.tokenizer import longest, shortened
 from clipcli.writers import Record
 
 _WEIGHT = re.compile(r"(\d+(?:\.\d+)?):(.+)", re.DOTALL)
@@ -64,15 +64,17 @@ def build_classifier(
     """Encode every label's prompts, once. Raises UsageError, naming the label, for a bad one."""
     check_templates(templates)
     filled = [prompts(label, templates) for label in labels]
-    if not truncate:
-        context_length = encoder.model.config.text.context_length
-        for label, some in zip(labels, filled, strict=True):
-            try:
-                token_rows(some, context_length)
-            except TextTooLongError as error:
-                raise TextTooLongError(f"label {shortened(label.name)}: {error}") from error
     flat = [prompt for of_label in filled for prompt in of_label]
-    embeddings = iter(encoder.encode_texts(flat, truncate))
+    try:
+        embeddings = iter(encoder.encode_texts(flat, truncate))
+    except TextTooLongError as error:
+        context_length = encoder.model.config.text.context_length
+        name = next(
+            label.name
+            for label, some in zip(labels, filled, strict=True)
+            if longest(some) > context_length
+        )
+        raise TextTooLongError(f"label {shortened(name)}: {error}") from error
     rows = [scoring.ensemble(np.stack(list(islice(embeddings, len(some))))) for some in filled]
     return Classifier(tuple(label.name for label in labels), np.stack(rows), encoder.logit_scale)
 

@@ -126,6 +126,11 @@ def token_rows(
     return rows
 
 
+def longest(texts: Sequence[str]) -> int:
+    """Tokens of the longest text, its start and end marks included."""
+    return max(2 + len(clip_tokenizer().encode(text)) for text in texts)
+
+
 def shortened(text: str) -> str:
     """`text` quoted for a message, at most 60 characters of it."""
     return repr(text if len(text) <= 60 else text[:59] + "…")

@@ -66,9 +66,10 @@ def classify(
         report.failures_to(out.failures),
         run.open_rows(out, format, writers.CLASSIFY_COLUMNS) as rows,
     ):
-        records: Iterable[Record | PassedOver] = run.settled(found)
+        settled = run.settled(found)
+        records: Iterable[Record | PassedOver] = settled
         described = "no model needed"
-        if len(found) > len(run.settled(found)):
+        if len(settled) < len(found):
             from clipcli import pipeline
 
             encoder = run.open_encoder(model, report)

@@ -1,0 +1,38 @@
+"""Order and pace of the engine, over real photographs and files that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clipcli import engine
+from clipcli.decode import DecodeOptions
+from clipcli.encoder import Encoder
+from clipcli.images import Found
+from clipcli.records import Embedded, Failure, PassedOver, Photo
+
+
+@pytest.fixture(scope="module")
+def encoder(lite: str) -> Encoder:
+    return Encoder.open(lite, device="cpu")
+
+
+def test_results_failures_and_passed_over_files_keep_their_order(
+    encoder: Encoder, example_photos: Path
+) -> None:
+    cat, rocket = (Photo(str(example_photos / name)) for name in ("cat.jpg", "rocket.jpg"))
+    found: list[Found] = [PassedOver("a"), cat, Failure("b", "no"), rocket, Photo("missing"), cat]
+    records = list(engine.embed(found, encoder, DecodeOptions(), batch_size=2))
+    kinds = [PassedOver, Embedded, Failure, Embedded, Failure, Embedded]
+    assert [type(record) for record in records] == kinds
+    assert [record.path for record in records] == [record.path for record in found]
+
+
+def test_a_hundred_thousand_files_without_pixels_are_passed_on(
+    encoder: Encoder, example_photos: Path
+) -> None:
+    found: list[Found] = [Photo(str(example_photos / "cat.jpg"))]
+    found += [PassedOver(f"{number}.txt") for number in range(100_000)]
+    records = list(engine.embed(found, encoder, DecodeOptions()))
+    assert records[1:] == found[1:]
