@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clipcli.api import available_models, classify, embed, load, similar
+    from clipcli.embedder import Embedder
     from clipcli.encoder import Encoder
     from clipcli.errors import ClipcliError
     from clipcli.records import Classified, Embedded, Failure, Match, PassedOver, Prediction
@@ -27,6 +28,7 @@ _HOMES = {
     "embed": "clipcli.api",
     "similar": "clipcli.api",
     "tokenize": "clipcli.tokenizer",
+    "Embedder": "clipcli.embedder",
     "Encoder": "clipcli.encoder",
     "ClipcliError": "clipcli.errors",
     "Classified": "clipcli.records",
@@ -41,6 +43,7 @@ __all__ = [
     "Classified",
     "ClipcliError",
     "Embedded",
+    "Embedder",
     "Encoder",
     "Failure",
     "Match",

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 
 from clipcli import checkpoint, hub, images, pipeline
-from clipcli.encoder import DTYPES, Encoder, choose_device, choose_precision, locate
+from clipcli.embedder import Embedder
+from clipcli.encoder import DTYPES, Encoder, choose_device, choose_precision
+from clipcli.engine import RunOptions
 from clipcli.labels import DEFAULT_TEMPLATE, Label, Text, check_labels
+from clipcli.locate import locate
 from clipcli.model.clip import CLIP
-from clipcli.pipeline import RunOptions
 from clipcli.preprocess import ImageTransform
 from clipcli.records import Classified, Embedded, Failure, Match, PassedOver
 
@@ -40,7 +42,7 @@ def load(
 def classify(
     paths: Paths,
     labels: Sequence[str | Label],
-    encoder: Encoder,
+    encoder: Encoder | Embedder,
     *,
     templates: Sequence[str] = (DEFAULT_TEMPLATE,),
     top_k: int = 1,
@@ -50,31 +52,33 @@ def classify(
 ) -> Iterator[Classified | Failure | PassedOver]:
     """The best labels of each photograph in files and folders.
 
+    `encoder`: an `Encoder`, or an `Embedder`, which knows what was encoded before.
     Every file ends as one record; one that cannot be read is a `Failure`, not an exception.
     Raises UsageError for labels or templates that cannot work.
     """
     made = [label if isinstance(label, Label) else Label(label, (Text(label),)) for label in labels]
-    classifier = pipeline.build_classifier(encoder, check_labels(made, "labels"), templates)
+    embedder = _embedder(encoder)
+    classifier = pipeline.build_classifier(embedder, check_labels(made, "labels"), templates)
     found = _find(paths, recursive, exclude)
-    return pipeline.classify(found, encoder, classifier, top_k, options)
+    return pipeline.classify(found, embedder, classifier, top_k, options)
 
 
 def embed(
     paths: Paths,
-    encoder: Encoder,
+    encoder: Encoder | Embedder,
     *,
     recursive: bool = True,
     exclude: Sequence[str] = (),
     options: RunOptions = RunOptions(),
 ) -> Iterator[Embedded | Failure | PassedOver]:
     """The embedding of each photograph in files and folders: unit float32 [d]."""
-    return pipeline.embed(_find(paths, recursive, exclude), encoder, options)
+    return pipeline.embed(_find(paths, recursive, exclude), _embedder(encoder), options)
 
 
 def similar(
     query: str,
     paths: Paths,
-    encoder: Encoder,
+    encoder: Encoder | Embedder,
     *,
     is_text: bool = False,
     top_k: int = 10,
@@ -88,13 +92,18 @@ def similar(
     Raises PhotoError if the query is a photograph that cannot be read.
     """
     part = pipeline.QueryPart("text" if is_text else "image", query)
+    embedder = _embedder(encoder)
     return pipeline.similar(
-        pipeline.encode_query([part], encoder, options),
-        pipeline.embed(_find(paths, recursive, exclude), encoder, options),
+        pipeline.encode_query([part], embedder, options),
+        pipeline.embed(_find(paths, recursive, exclude), embedder, options),
         top_k=top_k,
         min_similarity=min_similarity,
         leave_out=[] if is_text else [query],
     )
+
+
+def _embedder(encoder: Encoder | Embedder) -> Embedder:
+    return encoder if isinstance(encoder, Embedder) else Embedder.of(encoder)
 
 
 def _find(paths: Paths, recursive: bool, exclude: Sequence[str]) -> Iterator[images.Found]:

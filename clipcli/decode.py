@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
@@ -9,15 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clipcli.errors import PhotoError, one_line
 from clipcli.images import unreadable_suffix
-from clipcli.preprocess import PreprocessConfig, fit_square, pixel_array, resize_and_crop
+from clipcli.preprocess import (
+    PreprocessConfig,
+    fit_square,
+    pixel_array,
+    resize_and_crop,
+    resized_size,
+)
 from clipcli.records import Fit
 
 if TYPE_CHECKING:
@@ -39,16 +47,20 @@ class DecodeOptions:
     """How to bring a photograph into a square.
 
     `reference`: exactly the published preprocessing, without the EXIF turn, the scaling of
-    16-bit grey and the white behind transparency.
+    16-bit grey and the white behind transparency. `exact`: JPEGs are decoded in full, which
+    `reference` implies.
     """
 
     fit: Fit = "crop"
     reference: bool = False
+    exact: bool = False
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 
     def describe(self) -> str:
-        """What of this changes an embedding, for the header of a file of embeddings."""
-        return "--reference" if self.reference else f"--fit {self.fit}"
+        """What of this changes an embedding, as the options that ask for it."""
+        if self.reference:
+            return "--reference"
+        return f"--fit {self.fit} --exact" if self.exact else f"--fit {self.fit}"
 
 
 @dataclass(frozen=True)
@@ -61,16 +73,36 @@ class Decoded:
 
 def decode(path: str, config: PreprocessConfig, options: DecodeOptions) -> Decoded:
     """Read one photograph. Raises PhotoError, without the path, for any file that is none."""
-    with _open(path) as file, _pillow_errors(path, file, options):
+    with open_photo(path) as file:
+        return decode_file(file, path, config, options)
+
+
+def decode_file(
+    file: BufferedReader, path: str, config: PreprocessConfig, options: DecodeOptions
+) -> Decoded:
+    """The same for a file that is open at its beginning."""
+    with _pillow_errors(path, file, options):
         with Image.open(file, formats=readable_formats()) as picture:
             _check_size(picture, options.max_megapixels)
+            is_wide = max(picture.size) > WIDE_RATIO * min(picture.size)
+            if not (options.exact or options.reference):
+                _scale_while_decoding(picture, config, options.fit)
             picture.load()
             if options.reference:
                 square = resize_and_crop(picture, config).convert("RGB")
-                return Decoded(pixel_array(square), _is_wide(picture))
+                return Decoded(pixel_array(square), is_wide)
             upright = upright_rgb(picture)
         square = fit_square(upright, config, options.fit)
-        return Decoded(pixel_array(square), options.fit == "crop" and _is_wide(upright))
+        return Decoded(pixel_array(square), options.fit == "crop" and is_wide)
+
+
+def _scale_while_decoding(picture: Picture, config: PreprocessConfig, fit: Fit) -> None:
+    """Let the JPEG decoder leave out what the resize would: it halves, quarters or takes eighths,
+    but leaves `config.draft_scale` times the size that the picture is resized to."""
+    if picture.format in ("JPEG", "MPO"):
+        width, height = resized_size(picture.size, config, fit)
+        wanted = math.ceil(width * config.draft_scale), math.ceil(height * config.draft_scale)
+        picture.draft(None, wanted)
 
 
 @lru_cache(maxsize=1)
@@ -114,7 +146,8 @@ def _eight_bits(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.clip(np.rint(values * (255 / full_scale)), 0, 255).astype(np.uint8)
 
 
-def _open(path: str) -> BinaryIO:
+def open_photo(path: str) -> BufferedReader:
+    """Open one photograph's file. Raises PhotoError, without the path, if that cannot be done."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
             raise PhotoError("not a regular file")
@@ -139,12 +172,8 @@ def _too_large(size: str, megapixels: float, max_megapixels: float) -> PhotoErro
     )
 
 
-def _is_wide(picture: Picture) -> bool:
-    return max(picture.size) > WIDE_RATIO * min(picture.size)
-
-
 @contextmanager
-def _pillow_errors(path: str, file: BinaryIO, options: DecodeOptions) -> Iterator[None]:
+def _pillow_errors(path: str, file: BufferedReader, options: DecodeOptions) -> Iterator[None]:
     """Whatever Pillow raises on a bad file, which can be anything, as one PhotoError."""
     try:
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import difflib
 import hashlib
 import json
 import os
@@ -11,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,10 +19,12 @@ from torch.nn import functional as F
 from clipcli import checkpoint, hub
 from clipcli.default_model import AUTO, resolve_auto
 from clipcli.errors import ModelError, UsageError
+from clipcli.locate import locate
 from clipcli.model.clip import CLIP
 from clipcli.model.efficientnet_lite import EfficientNetLite
 from clipcli.preprocess import PreprocessConfig, normalise
 from clipcli.records import Activation, Precision
+from clipcli.spec import ModelSpec
 from clipcli.tokenizer import clip_tokenizer, token_rows
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -46,6 +46,7 @@ class Encoder:
     fingerprint: str
     device: torch.device
     precision: Precision
+    path: str = ""
 
     @classmethod
     def open(
@@ -58,6 +59,8 @@ class Encoder:
         cache_dir: str | os.PathLike[str] | None = None,
         on_progress: Callable[[int, int | None], None] | None = None,
         on_note: Callable[[str], None] | None = None,
+        compile: bool = False,
+        known: ModelSpec | None = None,
     ) -> Encoder:
         """A published model by name, downloaded if it is not on disk, or a checkpoint by path.
 
@@ -78,6 +81,24 @@ class Encoder:
         fingerprint = model_fingerprint(model, preprocess)
         model = model.to_precision(DTYPES[chosen]).to(on_device)
         return cls(name_or_path, model, preprocess, fingerprint, on_device, chosen)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What there is to know without the model."""
+        text = self.model.config.text
+        return ModelSpec(
+            self.name,
+            str(self.path),
+            None,
+            self.fingerprint,
+            self.preprocess,
+            self.embed_dim,
+            text.context_length,
+            self.logit_scale,
+            self.model.evidence is not None,
+            str(self.device),
+            self.precision,
+        )
 
     @property
     def default_batch_size(self) -> int:
@@ -142,29 +163,6 @@ class Encoder:
         if self.device.type == "cuda" and self.precision == "fp32":
             return torch.backends.cudnn.flags(allow_tf32=False)
         return nullcontext()
-
-
-def locate(
-    name_or_path: str,
-    cache_dir: str | os.PathLike[str] | None = None,
-    on_progress: Callable[[int, int | None], None] | None = None,
-    on_note: Callable[[str], None] | None = None,
-) -> Path:
-    """The checkpoint of a published name or a path. Raises ModelError where there is neither."""
-    if name_or_path == hub.LITE:
-        return hub.lite_path()
-    published = hub.find_published(name_or_path)
-    if published is not None:
-        return hub.fetch(published, hub.cache_root(cache_dir), on_progress, on_note)
-    path = Path(name_or_path)
-    if not path.exists():
-        close = difflib.get_close_matches(name_or_path, hub.available_models(), n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}" if close else ""
-        raise ModelError(
-            f"{name_or_path}: no such file and no published model; expected a path, {hub.LITE} or"
-            f" one of {', '.join(hub.available_models())}{hint}"
-        )
-    return path
 
 
 def choose_device(device: str) -> torch.device:

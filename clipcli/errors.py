@@ -8,6 +8,7 @@
     │   └── DownloadError         1   a published model that could not be fetched
     ├── PhotoError                -   one photograph that cannot be read; becomes a record
     ├── EmbeddingFileError        1   a file of embeddings that cannot be read
+    ├── CacheError                1   a cache that `clipcli cache` cannot look after
     ├── OutputError               1   results that cannot be written
     ├── NothingReadError          1   not one photograph could be read
     └── LockedError               4   another run holds the lock
@@ -71,6 +72,10 @@ class PhotoError(ClipcliError):
 
 class EmbeddingFileError(ClipcliError):
     """A file of embeddings cannot be read, or belongs to another model."""
+
+
+class CacheError(ClipcliError):
+    """The cache cannot be looked after; a run that only uses it does without."""
 
 
 class OutputError(ClipcliError):

@@ -123,11 +123,11 @@ class _Finder:
             if isinstance(entry, Failure):
                 yield from self.once(entry, identity)
                 continue
-            relative = os.path.join(below, entry.name)
+            relative = f"{below}{os.sep}{entry.name}" if below else entry.name
             is_outside = is_outside or self._is_outside(entry.name, relative)
             # realpath of every file would take longer than listing the folder
             is_link = entry.is_symlink()
-            identity = _identity(entry.path) if is_link else os.path.join(identity, entry.name)
+            identity = _identity(entry.path) if is_link else f"{identity}{os.sep}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 if self.recursive:
                     deeper = self._entries(entry.path, is_outside)

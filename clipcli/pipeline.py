@@ -1,7 +1,7 @@
 """From files to records: what the library offers and the commands call. It never prints.
 
-images.find -> engine.embed -> scoring.label_photo -> writers.RowWriter
-Photo          Embedded        Classified             one line or more
+images.find -> Embedder.embed   -> scoring.label_photos -> writers.RowWriter
+Photo          lists of Embedded   Classified             one line or more
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli import engine, scoring, search
-from clipcli.decode import DecodeOptions
-from clipcli.embedding_file import EmbeddingFile
-from clipcli.encoder import Encoder
+from clipcli import scoring, search
+from clipcli.embedder import Embedder
+from clipcli.engine import Outcome, RunOptions
 from clipcli.errors import PhotoError, TextTooLongError
 from clipcli.images import Found
 from clipcli.labels import DEFAULT_TEMPLATE, Label, check_templates, prompts
@@ -33,20 +32,13 @@ from clipcli.records import (
     Photo,
 )
 from clipcli.scoring import Classifier
-from clipcli.tokenizer import longest, shortened
 from clipcli.writers import Record
 
+if TYPE_CHECKING:
+    from clipcli.embedding_file import EmbeddingFile
+
 _WEIGHT = re.compile(r"(\d+(?:\.\d+)?):(.+)", re.DOTALL)
-N_TEXTS_AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How photographs are decoded and batched; None lets the machine decide."""
-
-    decode: DecodeOptions = field(default_factory=DecodeOptions)
-    batch_size: int | None = None
-    workers: int | None = None
+N_TEXTS_AT_ONCE = 1024  # in memory
 
 
 @dataclass(frozen=True)
@@ -59,16 +51,18 @@ class QueryPart:
 
 
 def build_classifier(
-    encoder: Encoder, labels: Sequence[Label], templates: Sequence[str], truncate: bool = False
+    embedder: Embedder, labels: Sequence[Label], templates: Sequence[str], truncate: bool = False
 ) -> Classifier:
     """Encode every label's prompts, once. Raises UsageError, naming the label, for a bad one."""
     check_templates(templates)
     filled = [prompts(label, templates) for label in labels]
     flat = [prompt for of_label in filled for prompt in of_label]
     try:
-        embeddings = iter(encoder.encode_texts(flat, truncate))
+        embeddings = iter(embedder.encode_texts(flat, truncate))
     except TextTooLongError as error:
-        context_length = encoder.model.config.text.context_length
+        from clipcli.tokenizer import longest, shortened
+
+        context_length = embedder.spec.context_length
         name = next(
             label.name
             for label, some in zip(labels, filled, strict=True)
@@ -76,55 +70,58 @@ def build_classifier(
         )
         raise TextTooLongError(f"label {shortened(name)}: {error}") from error
     rows = [scoring.ensemble(np.stack(list(islice(embeddings, len(some))))) for some in filled]
-    return Classifier(tuple(label.name for label in labels), np.stack(rows), encoder.logit_scale)
+    return Classifier(
+        tuple(label.name for label in labels), np.stack(rows), embedder.spec.logit_scale
+    )
 
 
-def labels_without_evidence(encoder: Encoder, labels: Sequence[Label]) -> list[str]:
+def labels_without_evidence(embedder: Embedder, labels: Sequence[Label]) -> list[str]:
     """Names of the labels whose every text names nothing that the model learned."""
     words = [text.text for label in labels for text in label.texts]
     # one prompt a text, in the template that the test was made for, whatever is scored
     filled = [prompt for label in labels for prompt in prompts(label, [DEFAULT_TEMPLATE])]
-    doubts = iter(encoder.lacks_evidence(words, filled))
+    doubts = iter(embedder.lacks_evidence(words, filled))
     return [label.name for label in labels if all(list(islice(doubts, len(label.texts))))]
 
 
 def embed(
-    found: Iterable[Found], encoder: Encoder, options: RunOptions = RunOptions()
-) -> Iterator[Embedded | Failure | PassedOver]:
+    found: Iterable[Found], embedder: Embedder, options: RunOptions = RunOptions()
+) -> Iterator[Outcome]:
     """The embedding of each photograph, or why there is none, in the order given."""
-    return engine.embed(
-        found,
-        encoder,
-        options.decode,
-        batch_size=options.batch_size,
-        workers=options.workers,
-    )
+    for some in embedder.embed(found, options):
+        yield from some
 
 
 def embed_texts(
-    texts: Sequence[str], encoder: Encoder, truncate: bool = False
+    texts: Sequence[str], embedder: Embedder, truncate: bool = False
 ) -> Iterator[EmbeddedText]:
     """The embedding of each text as it stands, in the order given."""
     for start in range(0, len(texts), N_TEXTS_AT_ONCE):
         some = texts[start : start + N_TEXTS_AT_ONCE]
-        for text, embedding in zip(some, encoder.encode_texts(some, truncate), strict=True):
-            yield EmbeddedText(text, embedding, encoder.name)
+        for text, embedding in zip(some, embedder.encode_texts(some, truncate), strict=True):
+            yield EmbeddedText(text, embedding, embedder.spec.name)
 
 
 def classify(
     found: Iterable[Found],
-    encoder: Encoder,
+    embedder: Embedder,
     classifier: Classifier,
     top_k: int = 1,
     options: RunOptions = RunOptions(),
 ) -> Iterator[Classified | Failure | PassedOver]:
     """The best labels of each photograph, or why there are none, in the order given."""
-    for record in embed(found, encoder, options):
-        if isinstance(record, Embedded):
-            predictions = scoring.label_photo(record.embedding, classifier, top_k)
-            yield Classified(record.path, predictions, record.model, record.middle_only)
-        else:
-            yield record
+    for some in embedder.embed(found, options):
+        embeddings = [record.embedding for record in some if isinstance(record, Embedded)]
+        labelled = iter(
+            scoring.label_photos(np.stack(embeddings), classifier, top_k) if embeddings else ()
+        )
+        for record in some:
+            if isinstance(record, Embedded):
+                yield Classified(
+                    record.path, next(labelled), record.model, record.middle_only, record.recalled
+                )
+            else:
+                yield record
 
 
 def parse_query_part(kind: Literal["text", "image"], value: str, sign: float) -> QueryPart:
@@ -137,7 +134,7 @@ def parse_query_part(kind: Literal["text", "image"], value: str, sign: float) ->
 
 def encode_query(
     parts: Sequence[QueryPart],
-    encoder: Encoder,
+    embedder: Embedder,
     options: RunOptions = RunOptions(),
     truncate: bool = False,
 ) -> NDArray[np.float32]:
@@ -149,9 +146,9 @@ def encode_query(
     embeddings = []
     for part in parts:
         if part.kind == "text":
-            embeddings.append(encoder.encode_texts([part.value], truncate)[0])
+            embeddings.append(embedder.encode_texts([part.value], truncate)[0])
             continue
-        (record,) = embed([Photo(part.value)], encoder, options)
+        (record,) = embed([Photo(part.value)], embedder, options)
         if not isinstance(record, Embedded):
             reason = record.error if isinstance(record, Failure) else "passed over"
             raise PhotoError(f"{part.value}: {reason}; expected a photograph as the query")

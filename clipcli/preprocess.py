@@ -31,6 +31,8 @@ class PreprocessConfig:
 
     px: side of the square input in pixels; mean and std: of each channel, for values in 0..1;
     crop_share: side of the central square as a share of the picture's short side.
+    draft_scale: JPEGs may be scaled down while they are decoded, to this many times the size
+    that they are then resized to.
     """
 
     px: int
@@ -38,6 +40,7 @@ class PreprocessConfig:
     std: tuple[float, float, float] = CLIP_STD
     resample: Resample = "bicubic"
     crop_share: float = 1.0
+    draft_scale: float = 2.0
 
 
 def resize_and_crop(picture: Picture, config: PreprocessConfig) -> Picture:
@@ -74,6 +77,14 @@ def fit_square(picture: Picture, config: PreprocessConfig, fit: Fit) -> Picture:
     square = Image.new("RGB", (px, px), tuple(round(255 * mean) for mean in config.mean))
     square.paste(picture.resize((width, height), resample), ((px - width) // 2, (px - height) // 2))
     return square
+
+
+def resized_size(size: tuple[int, int], config: PreprocessConfig, fit: Fit) -> tuple[float, float]:
+    """Width and height that a picture of this size is resized to, before anything is cut off."""
+    if fit == "squash":
+        return config.px, config.px
+    side = max(size) if fit == "pad" else min(size) * config.crop_share
+    return size[0] * config.px / side, size[1] * config.px / side
 
 
 def pixel_array(picture: Picture) -> NDArray[np.uint8]:

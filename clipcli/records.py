@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Embedding = NDArray[np.float32]
 
 Fit = Literal["crop", "pad", "squash"]
-Precision = Literal["auto", "fp32", "fp16", "bf16"]
+Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 Activation = Literal["quickgelu", "gelu"]
 
 
@@ -60,6 +60,7 @@ class Classified:
     predictions: tuple[Prediction, ...]
     model: str
     middle_only: bool = False
+    recalled: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,14 @@ class Embedded:
     """A photograph and its embedding: float32 [d], unit length.
 
     `middle_only`: the picture is longer than twice its short side and was cropped, so the
-    embedding speaks for its middle.
+    embedding speaks for its middle. `recalled`: it was encoded in an earlier run.
     """
 
     path: str
     embedding: Embedding
     model: str
     middle_only: bool = False
+    recalled: bool = False
 
 
 @dataclass(frozen=True)

@@ -52,21 +52,30 @@ def unit(vector: NDArray[np.float64], what: str) -> NDArray[np.float32]:
     return (vector / length).astype(np.float32)
 
 
-def label_photo(
-    embedding: NDArray[np.float32], classifier: Classifier, top_k: int
-) -> tuple[Prediction, ...]:
-    """The best `top_k` labels of one photograph, best first; equal ones as they were given.
+def label_photos(
+    embeddings: NDArray[np.float32], classifier: Classifier, top_k: int
+) -> list[tuple[Prediction, ...]]:
+    """The best `top_k` labels of each photograph, best first; equal ones as they were given.
 
-    embedding: float32 [d], unit length. Probabilities are over all labels.
+    embeddings: float32 [n, d], unit length. Probabilities are over all labels.
     """
-    cosines = classifier.embeddings.astype(np.float64) @ embedding.astype(np.float64)
+    cosines = embeddings.astype(np.float64) @ classifier.embeddings.astype(np.float64).T
     # ties are decided on the digits that a float32 has, not on the noise behind them
-    similarities = cosines.astype(np.float32)
+    best = np.argsort(-cosines.astype(np.float32), axis=1, kind="stable")[:, :top_k]
     logits = classifier.logit_scale * cosines
-    exponentials = np.exp(logits - logits.max())
-    probabilities = exponentials / exponentials.sum()
-    best = np.argsort(-similarities, kind="stable")[:top_k]
-    return tuple(
-        Prediction(classifier.names[index], float(probabilities[index]), float(cosines[index]))
-        for index in best
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    rows = zip(
+        best.tolist(),
+        np.take_along_axis(probabilities, best, axis=1).tolist(),
+        np.take_along_axis(cosines, best, axis=1).tolist(),
+        strict=True,
     )
+    names = classifier.names
+    return [
+        tuple(
+            Prediction(names[label], probability, similarity)
+            for label, probability, similarity in zip(*row, strict=True)
+        )
+        for row in rows
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         outside = [item for item in items if item.get_closest_marker("shared")]
         config.hook.pytest_deselected(items=outside)
         items[:] = [item for item in items if item not in outside]
+
+
+@pytest.fixture(autouse=True)
+def cache_of_its_own(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a test remembers is forgotten after it, and the user's own cache is left alone."""
+    if "CLIPCLI_CACHE" not in os.environ:
+        monkeypatch.setenv("CLIPCLI_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from PIL import Image
 from program import Result, command, run
 
 from clipcli import pipeline
-from clipcli.encoder import Encoder
+from clipcli.embedder import Embedder
 from clipcli.images import find
 from clipcli.labels import parse_labels
 from clipcli.pipeline import RunOptions
@@ -270,14 +270,14 @@ def test_a_pipeline_carries_nothing_but_json(
 def test_batch_size_order_workers_and_neighbours_do_not_change_an_answer(
     lite: str, example_photos: Path, precision: str, tolerance: float
 ) -> None:
-    encoder = Encoder.open(lite, precision=precision)  # type: ignore[arg-type]
+    embedder = Embedder.open(lite, precision=precision, remember=False)  # type: ignore[arg-type]
     labels = parse_labels(["dog,cat,tiger,rocket,cup"])
-    classifier = pipeline.build_classifier(encoder, labels, ["a photo of a {}."])
+    classifier = pipeline.build_classifier(embedder, labels, ["a photo of a {}."])
     paths = [str(example_photos / f"{name}.jpg") for name in NAMES]
 
     def classified(paths: list[str], batch_size: int, workers: int) -> dict[str, Classified]:
         options = RunOptions(batch_size=batch_size, workers=workers)
-        records = pipeline.classify(find(paths), encoder, classifier, 5, options)
+        records = pipeline.classify(find(paths), embedder, classifier, 5, options)
         return {r.path: r for r in records if isinstance(r, Classified)}
 
     expected = classified(paths, 32, 2)

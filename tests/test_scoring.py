@@ -7,10 +7,19 @@ import pytest
 from numpy.typing import NDArray
 
 from clipcli.errors import UsageError
-from clipcli.scoring import Classifier, combine, ensemble, label_photo
+from clipcli.records import Prediction
+from clipcli.scoring import Classifier, combine, ensemble, label_photos
 
 AXES = np.eye(3, dtype=np.float32)
 NAMES = ("x", "y", "z")
+
+
+def label_photo(
+    embedding: NDArray[np.float32], classifier: Classifier, top_k: int
+) -> tuple[Prediction, ...]:
+    """One photograph, alone."""
+    (predictions,) = label_photos(embedding[None], classifier, top_k)
+    return predictions
 
 
 def units(*shape: int, seed: int = 0) -> NDArray[np.float32]:

@@ -21,18 +21,11 @@ from clipcli.checkpoint import (
     torch_archive,
 )
 from clipcli.errors import CheckpointError
+from clipcli.locate import find_weights
 from clipcli.model.clip import CLIP
 from clipcli.model.config import ClipConfig
 from clipcli.preprocess import PreprocessConfig
 from clipcli.records import Activation
-
-# what a directory may hold, in the order in which they are looked for
-WEIGHTS_FILES = (
-    "model.safetensors",
-    "open_clip_model.safetensors",
-    "pytorch_model.bin",
-    "open_clip_pytorch_model.bin",
-)
 
 # eight bits and fewer mean nothing without scales, which a CLIP has no place for
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -53,7 +46,7 @@ def read(path: Path, activation: Activation | None = None) -> Checkpoint:
     `activation` says what the tensors of a bare file cannot; None means QuickGELU, as published.
     Raises CheckpointError, in one line, for whatever is no CLIP or not safe to read.
     """
-    weights_path = _find_weights(path)
+    weights_path = find_weights(path)
     tensors, metadata = _read_tensors(weights_path)
     if metadata.get("format") == lite_file.FORMAT:
         return Checkpoint(*lite_file.read(tensors, metadata, path))
@@ -103,21 +96,6 @@ def load(path: Path, activation: Activation | None = None) -> tuple[CLIP, Prepro
     }
     model.load_state_dict(tensors, strict=True, assign=True)
     return model.requires_grad_(False).eval(), checkpoint.preprocess
-
-
-def _find_weights(path: Path) -> Path:
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise CheckpointError(f"{path}: no such file; expected a checkpoint or a directory of one")
-    for name in WEIGHTS_FILES:
-        if (path / name).is_file():
-            return path / name
-    found = ", ".join(sorted(child.name for child in path.iterdir())[:5]) or "nothing"
-    raise CheckpointError(
-        f"{path}: no weights found ({found}); expected {WEIGHTS_FILES[0]} beside config.json,"
-        f" or one of {', '.join(WEIGHTS_FILES[1:])}"
-    )
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import clipcli
+from clipcli.cli.cache import cache_app
 from clipcli.cli.classify import classify
 from clipcli.cli.embed import embed
 from clipcli.cli.models import models_app
@@ -42,3 +43,4 @@ app.command()(classify)
 app.command()(embed)
 app.command()(similar)
 app.add_typer(models_app, name="models")
+app.add_typer(cache_app, name="cache")

@@ -42,7 +42,7 @@ def classify(
     """
     from clipcli import labels as label_texts
     from clipcli import writers
-    from clipcli.cli import run
+    from clipcli.cli import output, run
 
     run.check_options(model, photo, out)
     if (labels is None) == (labels_file is None):
@@ -53,7 +53,7 @@ def classify(
         chosen = label_texts.parse_labels(labels or ())
     templates = template or [label_texts.DEFAULT_TEMPLATE]
     label_texts.check_templates(templates)
-    format = run.choose_format(out, ["csv", "json", "jsonl"])
+    format = output.choose_format(out, ["csv", "json", "jsonl"])
     report = Report("labelled", out.quiet)
     foreign = label_texts.foreign_labels(chosen)
     if foreign:
@@ -64,7 +64,7 @@ def classify(
     found = run.find_photos(paths, photo)
     with (
         report.failures_to(out.failures),
-        run.open_rows(out, format, writers.CLASSIFY_COLUMNS) as rows,
+        output.open_rows(out, format, writers.CLASSIFY_COLUMNS) as rows,
     ):
         settled = run.settled(found)
         records: Iterable[Record | PassedOver] = settled
@@ -72,12 +72,12 @@ def classify(
         if len(settled) < len(found):
             from clipcli import pipeline
 
-            encoder = run.open_encoder(model, report)
-            classifier = pipeline.build_classifier(encoder, chosen, templates, model.truncate)
-            described = run.describe(encoder)
-            run.warn_of_unknown_labels(encoder, chosen, report)
+            embedder = run.open_embedder(model, report)
+            classifier = pipeline.build_classifier(embedder, chosen, templates, model.truncate)
+            described = run.describe(embedder)
+            run.warn_of_unknown_labels(embedder, chosen, report)
             options = run.run_options(model, photo)
-            records = pipeline.classify(found, encoder, classifier, top_k, options)
+            records = pipeline.classify(found, embedder, classifier, top_k, options)
         for record in report.follow(records, len(found)):
             rows.write(record)
         rows.finish()

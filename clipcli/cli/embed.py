@@ -43,7 +43,7 @@ def embed(
     Example: clipcli embed photos/ -o photos.npy
     """
     from clipcli import embedding_file, pipeline, writers
-    from clipcli.cli import run
+    from clipcli.cli import output, run
     from clipcli.labels import read_texts_file
 
     run.check_options(model, photo, out)
@@ -58,7 +58,7 @@ def embed(
         embedding_file.check_suffix(Path(out.output or ""))
     if dtype != "float32" and not is_file:
         raise UsageError(f"--dtype {dtype} is for {', '.join(embedding_file.SUFFIXES)} files")
-    format = run.choose_format(out, ["csv", "jsonl"])
+    format = output.choose_format(out, ["csv", "jsonl"])
     report = Report("embedded", out.quiet)
     found = [] if texts else run.find_photos(paths, photo)
     settled = run.settled(found)
@@ -66,27 +66,29 @@ def embed(
         with report.failures_to(out.failures):
             list(report.follow(settled, len(settled)))
             return report.conclude("no model needed")
-    encoder = run.open_encoder(model, report)
+    embedder = run.open_embedder(model, report)
     options = run.run_options(model, photo)
     records: Iterator[Record]
     if texts:
-        records = pipeline.embed_texts(texts, encoder, model.truncate)
+        records = pipeline.embed_texts(texts, embedder, model.truncate)
         preprocessing = embedding_file.TEXT
     else:
-        records = report.follow(pipeline.embed(found, encoder, options), len(found))
+        records = report.follow(pipeline.embed(found, embedder, options), len(found))
         preprocessing = options.decode.describe()
     sink: AbstractContextManager[RowWriter | EmbeddingWriter]
     if is_file:
-        header = embedding_file.Header(encoder.name, encoder.fingerprint, preprocessing, dtype)
-        sink = run.open_embeddings(out.output or "", header)
+        header = embedding_file.Header(
+            embedder.spec.name, embedder.spec.fingerprint, preprocessing, dtype
+        )
+        sink = output.open_embeddings(out.output or "", header)
     else:
-        columns = writers.embed_columns("text" if texts else "path", encoder.embed_dim)
-        sink = run.open_rows(out, format, columns)
+        columns = writers.embed_columns("text" if texts else "path", embedder.spec.embed_dim)
+        sink = output.open_rows(out, format, columns)
     with report.failures_to(out.failures), sink as rows:
         for record in records:
             rows.write(record)
         rows.finish()
         if texts:
-            report.note(f"{len(texts)} texts embedded; {run.describe(encoder)}")
+            report.note(f"{len(texts)} texts embedded; {run.describe(embedder)}")
             return 0
-        return report.conclude(run.describe(encoder))
+        return report.conclude(run.describe(embedder))

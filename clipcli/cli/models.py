@@ -8,14 +8,10 @@ from typing import Annotated
 import typer
 
 from clipcli import hub
-from clipcli.cli.options import Quiet
+from clipcli.cli.options import CacheDir, Quiet
 from clipcli.errors import UsageError
 
 models_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
-
-CacheDir = Annotated[
-    str | None, typer.Option(metavar="DIR", help="Where models are kept; else CLIPCLI_CACHE.")
-]
 
 
 @models_app.callback()
@@ -72,7 +68,7 @@ def use(
         _fetch(name, cache_dir, quiet)
     elif name not in (hub.LITE, default_model.AUTO):
         from clipcli import checkpoint
-        from clipcli.encoder import locate
+        from clipcli.locate import locate
 
         path = locate(name)
         checkpoint.read(path)  # raises what is wrong with it now, not at every later run

@@ -20,6 +20,9 @@ Paths = Annotated[
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing but what went wrong.", show_default=False)
 ]
+CacheDir = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Of models and embeddings; else CLIPCLI_CACHE.")
+]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class ModelOptions:
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     precision: Annotated[
-        Precision, typer.Option(help="auto is fp32 on a CPU, fp16 on accelerators.")
+        Precision,
+        typer.Option(help="auto is bf16 on CPUs that have it, else fp32; fp16 on accelerators."),
     ] = "auto"
     activation: Annotated[
         Activation | None, typer.Option(help="Of a bare checkpoint file that does not say.")
@@ -44,10 +48,14 @@ class ModelOptions:
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Use the beginning of texts that are too long.")
     ] = False
-    cache_dir: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Where models are kept; else CLIPCLI_CACHE."),
-    ] = None
+    cache_dir: CacheDir = None
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Remember embeddings between runs.")
+    ] = True
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the model first, for millions of photographs."),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,9 @@ class PhotoOptions:
     fit: Annotated[
         Fit, typer.Option(help="Into the model's square: its middle, all on a border, squashed.")
     ] = "crop"
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Decode large JPEGs in full: slower, hardly different.")
+    ] = False
     max_megapixels: Annotated[
         float, typer.Option(min=0.0, metavar="N", help="Fail photographs larger than this.")
     ] = 250.0

@@ -28,6 +28,7 @@ class Tally:
     passed_over: int = 0
     failed: int = 0
     middle_only: int = 0
+    recalled: int = 0
 
     @property
     def total(self) -> int:
@@ -70,6 +71,7 @@ class Report:
                 elif isinstance(record, Classified | Embedded):
                     self.tally.done += 1
                     self.tally.middle_only += record.middle_only
+                    self.tally.recalled += record.recalled
                 advance()
                 if not isinstance(record, PassedOver):
                     yield record
@@ -109,8 +111,10 @@ class Report:
         rate = tally.done / self._seconds if self._seconds else 0.0
         line = (
             f"{_files(tally.total)}: {tally.done} {self._verb}, {tally.passed_over} passed over,"
-            f" {tally.failed} failed; {described}, {rate:.1f} images/s"
+            f" {tally.failed} failed; {described}, {rate:,.1f} images/s"
         )
+        if tally.recalled:
+            line += f"; {tally.recalled} known from before"
         if tally.middle_only:
             line += (
                 f"; {tally.middle_only} longer than 2:1 judged by the middle alone"

@@ -48,7 +48,7 @@ def similar(
     Example: clipcli similar "a dog in the snow" photos/ --text --top-k 5
     """
     from clipcli import embedding_file, pipeline, writers
-    from clipcli.cli import run
+    from clipcli.cli import output, run
 
     run.check_options(model, photo, out)
     if (embeddings is None) == (not paths):
@@ -64,7 +64,7 @@ def similar(
     ]
     for kind, values, sign in more:
         parts += [pipeline.parse_query_part(kind, value, sign) for value in values or ()]
-    format = run.choose_format(out, ["csv", "json", "jsonl"])
+    format = output.choose_format(out, ["csv", "json", "jsonl"])
     if paths_only:
         format = "nul" if photo.null else "paths"
     report = Report("compared", out.quiet)
@@ -75,23 +75,23 @@ def similar(
         records: Iterator[Record] = report.follow(settled, len(settled))
         described = "no model needed"
     else:
-        encoder = run.open_encoder(model, report)
-        described = run.describe(encoder)
+        embedder = run.open_embedder(model, report)
+        described = run.describe(embedder)
         options = run.run_options(model, photo)
         images = [part.value for part in parts if part.kind == "image"]
         if file is not None:
-            embedding_file.check_same_model(file, encoder.name, encoder.fingerprint)
+            embedding_file.check_same_model(file, embedder.spec.name, embedder.spec.fingerprint)
             if images:
                 embedding_file.check_same_preprocessing(file, options.decode.describe())
-        asked = pipeline.encode_query(parts, encoder, options, model.truncate)
+        asked = pipeline.encode_query(parts, embedder, options, model.truncate)
         if file is not None:
             records = pipeline.similar_in_file(asked, file, top_k, min_similarity, images)
         else:
-            embedded = report.follow(pipeline.embed(found, encoder, options), len(found))
+            embedded = report.follow(pipeline.embed(found, embedder, options), len(found))
             records = pipeline.similar(asked, embedded, top_k, min_similarity, images)
     with (
         report.failures_to(out.failures),
-        run.open_rows(out, format, writers.SIMILAR_COLUMNS) as rows,
+        output.open_rows(out, format, writers.SIMILAR_COLUMNS) as rows,
     ):
         for record in records:
             rows.write(record)

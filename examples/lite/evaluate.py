@@ -13,11 +13,13 @@ import csv
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
 from clipcli import pipeline
-from clipcli.encoder import Encoder
+from clipcli.embedder import Embedder
 from clipcli.labels import DEFAULT_TEMPLATE, Label, Text
 from clipcli.records import Embedded, Photo
-from clipcli.scoring import label_photo
+from clipcli.scoring import label_photos
 
 HELD_OUT = ("bird", "car", "boat", "snake", "monkey")  # for a model trained with --leave-out
 OTHER_WORDS = {
@@ -49,10 +51,10 @@ def read_labels(path: Path) -> list[str]:
     return path.read_text("utf-8").strip("\n").split("\n")
 
 
-def embed(encoder: Encoder, paths: list[str]) -> Album:
+def embed(embedder: Embedder, paths: list[str]) -> Album:
     """Every photograph; one that cannot be read ends the run."""
     album = {}
-    for record in pipeline.embed([Photo(path) for path in paths], encoder):
+    for record in pipeline.embed([Photo(path) for path in paths], embedder):
         if not isinstance(record, Embedded):
             raise SystemExit(f"{record.path}: {getattr(record, 'error', 'passed over')}")
         album[record.path] = record
@@ -60,14 +62,16 @@ def embed(encoder: Encoder, paths: list[str]) -> Album:
 
 
 def best_labels(
-    encoder: Encoder, album: Album, truth: Truth, labels: list[str]
+    embedder: Embedder, album: Album, truth: Truth, labels: list[str]
 ) -> dict[str, list[str]]:
     """The best five labels of each photograph of the truth, best first."""
     asked = [Label(label, (Text(label),)) for label in labels]
-    classifier = pipeline.build_classifier(encoder, asked, [DEFAULT_TEMPLATE])
+    classifier = pipeline.build_classifier(embedder, asked, [DEFAULT_TEMPLATE])
+    embeddings = np.stack([album[path].embedding for path in truth])
+    labelled = label_photos(embeddings, classifier, top_k=5)
     return {
-        path: [one.label for one in label_photo(album[path].embedding, classifier, top_k=5)]
-        for path in truth
+        path: [one.label for one in predictions]
+        for path, predictions in zip(truth, labelled, strict=True)
     }
 
 
@@ -83,7 +87,7 @@ def accuracy(best: dict[str, list[str]], truth: Truth) -> str:
 
 
 def other_words(
-    encoder: Encoder, album: Album, truth: Truth, labels: list[str]
+    embedder: Embedder, album: Album, truth: Truth, labels: list[str]
 ) -> dict[str, tuple[int, int]]:
     """Of each label's photographs, how many still choose it under another word, and all."""
     found = {}
@@ -91,17 +95,17 @@ def other_words(
         some = {path: name for path, name in truth.items() if name == label}
         for word in words:
             changed = [word if name == label else name for name in labels]
-            best = best_labels(encoder, album, some, changed)
+            best = best_labels(embedder, album, some, changed)
             found[word] = (sum(guesses[0] == word for guesses in best.values()), len(some))
     return found
 
 
-def precision_at_5(encoder: Encoder, album: Album, truth: Truth, labels: list[str]) -> float:
+def precision_at_5(embedder: Embedder, album: Album, truth: Truth, labels: list[str]) -> float:
     """Mean over labels that at least five photographs bear; the label alone is the query."""
     shares = []
     for label in labels:
         if list(truth.values()).count(label) >= 5:
-            query = pipeline.encode_query([pipeline.QueryPart("text", label)], encoder)
+            query = pipeline.encode_query([pipeline.QueryPart("text", label)], embedder)
             matches = pipeline.similar(query, (album[path] for path in truth), top_k=5)
             shares.append(sum(truth[match.path] == label for match in matches) / 5)
     return sum(shares) / len(shares)
@@ -115,27 +119,27 @@ def main() -> None:
     parser.add_argument("--eval", type=Path, required=True, help="folder with coarse.csv, fine.csv")
     parser.add_argument("--cifar", type=Path, help="folder with truth.csv")
     options = parser.parse_args()
-    encoder = Encoder.open(options.model)
+    embedder = Embedder.open(options.model, remember=False)
     coarse, fine = (read_table(options.eval / name) for name in ("coarse.csv", "fine.csv"))
-    album = embed(encoder, list(coarse | fine))
+    album = embed(embedder, list(coarse | fine))
 
     labels = read_labels(options.eval / "coarse_labels.txt")
-    best = best_labels(encoder, album, coarse, labels)
+    best = best_labels(embedder, album, coarse, labels)
     print("coarse:", accuracy(best, coarse))
     held_out = [best[path][0] == label for path, label in coarse.items() if label in HELD_OUT]
     print(f"{', '.join(HELD_OUT)}: {sum(held_out)} of {len(held_out)}")
-    words = other_words(encoder, album, coarse, labels)
+    words = other_words(embedder, album, coarse, labels)
     mean = sum(hits / n for hits, n in words.values()) / len(words)
     each = ", ".join(f"{word} {hits}/{n}" for word, (hits, n) in words.items())
     print(f"other words: {mean:.2%} ({each})")
-    print(f"mean precision at 5: {precision_at_5(encoder, album, coarse, labels):.3f}")
+    print(f"mean precision at 5: {precision_at_5(embedder, album, coarse, labels):.3f}")
 
     labels = read_labels(options.eval / "fine_labels.txt")
-    print("fine:", accuracy(best_labels(encoder, album, fine, labels), fine))
+    print("fine:", accuracy(best_labels(embedder, album, fine, labels), fine))
     if options.cifar:
         truth = read_table(options.cifar / "truth.csv")
-        album, labels = embed(encoder, list(truth)), sorted(set(truth.values()))
-        print("CIFAR-10:", accuracy(best_labels(encoder, album, truth, labels), truth))
+        album, labels = embed(embedder, list(truth)), sorted(set(truth.values()))
+        print("CIFAR-10:", accuracy(best_labels(embedder, album, truth, labels), truth))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""`clipcli cache`: what is remembered between runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from clipcli.cli.options import CacheDir, Quiet
+from clipcli.errors import CacheError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+cache_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+
+@cache_app.callback()
+def cache(context: typer.Context, cache_dir: CacheDir = None) -> int:
+    """Look after what is remembered: embeddings of photographs and texts.
+
+    Example: clipcli cache
+    """
+    return 0 if context.invoked_subcommand else info(cache_dir)
+
+
+@cache_app.command("info")
+def info(cache_dir: CacheDir = None) -> int:
+    """Show where the cache is, how large, and what it knows of each model.
+
+    Example: clipcli cache info
+    """
+    from clipcli.cache import upkeep
+
+    path = _path(cache_dir)
+    if not path.exists():
+        typer.echo(f"{path}: nothing is remembered yet")
+        return 0
+    found = upkeep.info(path)
+    typer.echo(f"{path}: {found.n_bytes / 1e6:,.1f} MB, {found.n_files:,} files known by path")
+    typer.echo(f"{'MODEL':<24}{'PRECISION':>10}{'PHOTOS':>12}{'TEXTS':>10}  FINGERPRINT")
+    for model in found.models:
+        typer.echo(
+            f"{model.name:<24}{model.precision:>10}{model.n_photos:>12,}{model.n_texts:>10,}"
+            f"  {model.fingerprint[:12]}"
+        )
+    return 0
+
+
+@cache_app.command("verify")
+def verify(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
+    """Check every entry; exit 1 if one is damaged.
+
+    Example: clipcli cache verify
+    """
+    from clipcli.cache import upkeep
+
+    path = _path(cache_dir)
+    problems = upkeep.verify(path) if path.exists() else []
+    for problem in problems:
+        typer.echo(f"clipcli: {problem}", err=True)
+    if problems:
+        raise CacheError(
+            f"{path}: {len(problems)} problems; damaged entries are never used; clipcli cache"
+            " clear starts anew"
+        )
+    if not quiet:
+        typer.echo(f"clipcli: {path}: all well", err=True)
+    return 0
+
+
+@cache_app.command("prune")
+def prune(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
+    """Forget photographs whose files are gone. Connect the disks they may be on first.
+
+    Example: clipcli cache prune
+    """
+    from clipcli.cache import upkeep
+
+    path = _path(cache_dir)
+    n_files, n_embeddings = upkeep.prune(path) if path.exists() else (0, 0)
+    if not quiet:
+        said = f"{n_files:,} files that are gone and {n_embeddings:,} embeddings forgotten"
+        typer.echo(f"clipcli: {path}: {said}", err=True)
+    return 0
+
+
+@cache_app.command("clear")
+def clear(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
+    """Forget everything. Models stay; photographs will be encoded again.
+
+    Example: clipcli cache clear
+    """
+    from clipcli.cache import upkeep
+
+    path = _path(cache_dir)
+    n_bytes = upkeep.clear(path)
+    if not quiet:
+        typer.echo(f"clipcli: {path}: {n_bytes / 1e6:,.1f} MB freed", err=True)
+    return 0
+
+
+def _path(cache_dir: str | None) -> Path:
+    from clipcli import hub
+    from clipcli.cache.store import FILE_NAME
+
+    return hub.cache_root(cache_dir) / FILE_NAME
