@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save as save_safetensors
 
 from clipcli.errors import EmbeddingFileError, OutputError, UsageError, one_line
 from clipcli.part_file import PartFile
@@ -29,6 +28,8 @@ from clipcli.writers import Record, json_text
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 NPY_HEADER_BYTES = 128  # room for a header whose count of rows is only known at the end
+
+SCAN_BYTES = 1 << 20  # looked through at once for line ends
 
 TEXT = "text"  # in place of a preprocessing, in a file of texts
 
@@ -59,8 +60,78 @@ class EmbeddingFile:
 
     path: Path
     header: Header
-    paths: list[str]
+    paths: Sequence[str]
     embeddings: NDArray[np.generic]
+
+    @property
+    def is_of_texts(self) -> bool:
+        """Whether texts stand in `paths`."""
+        return self.header.preprocessing == TEXT
+
+    def find(self, path: str) -> int | None:
+        """The first row of a path, spelt as it is stored."""
+        if isinstance(self.paths, MappedPaths):
+            return self.paths.find(path)
+        return self.paths.index(path) if path in self.paths else None
+
+
+class MappedPaths(Sequence[str]):
+    """The paths of a `.jsonl`, mapped. They become strings one by one, when they are asked for:
+    a million of them open in the time of looking for line ends.
+
+    A line that turns out to be damaged raises EmbeddingFileError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises ValueError for what cannot be one line of JSON text a path, below a header."""
+        self._path = path
+        with path.open("rb") as file:
+            self._lines = mmap(file.fileno(), 0, access=ACCESS_READ)
+        characters = np.frombuffer(self._lines, np.uint8)
+        # int64 [1 + n]: where the header's line ends, and each path's
+        self._ends = np.concatenate(
+            [
+                start + np.flatnonzero(characters[start : start + SCAN_BYTES] == ord("\n"))
+                for start in range(0, len(characters), SCAN_BYTES)
+            ]
+        )
+        if not len(self._ends) or self._ends[-1] != len(characters) - 1:
+            raise ValueError(f"{path}: its last line does not end")
+        first, last = characters[self._ends[:-1] + 1], characters[self._ends[1:] - 1]
+        damaged = np.flatnonzero((first != ord('"')) | (last != ord('"')))
+        if len(damaged):
+            raise ValueError(f"{path}: line {damaged[0] + 2} is no text in JSON")
+
+    def header(self) -> dict[str, Any]:
+        """The first line."""
+        fields: dict[str, Any] = json.loads(self._lines[: self._ends[0]])
+        return fields
+
+    def find(self, path: str) -> int | None:
+        """The first row of a path, in the time of one pass over the file."""
+        line = b"\n" + json_text(path).encode() + b"\n"
+        place = self._lines.find(line, self._ends[0])
+        return None if place < 0 else int(np.searchsorted(self._ends, place))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        rows = range(len(self))[index]
+        return self._path_of(rows) if isinstance(rows, int) else [*map(self._path_of, rows)]
+
+    def _path_of(self, row: int) -> str:
+        try:
+            path: str = json.loads(self._lines[self._ends[row] + 1 : self._ends[row + 1]])
+        except ValueError as error:
+            raise EmbeddingFileError(
+                one_line(f"{self._path}: line {row + 2}: {error}; embed the photographs again")
+            ) from error
+        return path
 
 
 class EmbeddingWriter(Protocol):
@@ -188,8 +259,10 @@ class _WholeWriter:
             )
             self.file.write_at_start(buffer.getvalue())
         else:
+            from safetensors.numpy import save  # on use: it takes longer than a small search
+
             metadata = {"header": described, "paths": json_text(self.paths)}
-            self.file.write_at_start(save_safetensors({"embeddings": embeddings}, metadata))
+            self.file.write_at_start(save({"embeddings": embeddings}, metadata))
 
 
 def _named(record: Record) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -230,15 +303,16 @@ def read(path: Path) -> EmbeddingFile:
     return file
 
 
-_Parts = tuple[dict[str, Any], list[str], NDArray[np.generic]]
+_Parts = tuple[dict[str, Any], Sequence[str], NDArray[np.generic]]
 
 
 def _read_npy(path: Path) -> _Parts:
     embeddings = np.lib.format.open_memmap(path, mode="r")  # unlike numpy.load, .npy only
-    with path.with_suffix(".jsonl").open("rb") as file:
-        header = json.loads(file.readline())
-        paths = [json.loads(line) for line in file]
-    return header, paths, embeddings
+    size_bytes = embeddings.offset + embeddings.nbytes
+    if path.stat().st_size != size_bytes:
+        raise ValueError(f"{path.stat().st_size} bytes where its header tells of {size_bytes}")
+    paths = MappedPaths(path.with_suffix(".jsonl"))
+    return paths.header(), paths, embeddings
 
 
 def _read_npz(path: Path) -> _Parts:
@@ -247,6 +321,8 @@ def _read_npz(path: Path) -> _Parts:
 
 
 def _read_safetensors(path: Path) -> _Parts:
+    from safetensors import safe_open
+
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
         embeddings = file.get_tensor("embeddings")

@@ -57,7 +57,7 @@ def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_what_was_written_comes_back(path: Path, dtype: Dtype) -> None:
     file = embedding_file.read(write(path, dtype=dtype))
     assert file.path == path
-    assert file.paths == NAMES
+    assert list(file.paths) == NAMES
     assert file.embeddings.dtype == np.dtype(dtype)
     assert (file.embeddings == embeddings(len(NAMES)).astype(dtype)).all()
     assert file.header == Header(
@@ -67,7 +67,7 @@ def test_what_was_written_comes_back(path: Path, dtype: Dtype) -> None:
 
 def test_file_of_no_photographs_comes_back(path: Path) -> None:
     file = embedding_file.read(write(path, []))
-    assert file.paths == []
+    assert list(file.paths) == []
     assert len(file.embeddings) == file.header.count == 0
 
 
@@ -76,7 +76,44 @@ def test_texts_come_back(path: Path) -> None:
     writer.write(EmbeddedText("a photo of a cat.", embeddings(1)[0], "lite"))
     writer.finish()
     writer.commit()
-    assert embedding_file.read(path).paths == ["a photo of a cat."]
+    assert list(embedding_file.read(path).paths) == ["a photo of a cat."]
+
+
+def test_paths_are_a_sequence(path: Path) -> None:
+    paths = embedding_file.read(write(path)).paths
+    assert (paths[0], paths[-1], len(paths)) == (NAMES[0], NAMES[-1], len(NAMES))
+    assert paths[1:4] == NAMES[1:4]
+    assert NAMES[3] in paths
+    for beyond in (len(NAMES), -len(NAMES) - 1):
+        with pytest.raises(IndexError):
+            paths[beyond]
+
+
+def test_a_path_is_found_in_its_first_row(path: Path) -> None:
+    names = [*NAMES, "a.jpg", "b/a.jpg", "a.jpg.jpg"]
+    file = embedding_file.read(write(path, names))
+    assert [file.find(name) for name in names] == [0, 1, 2, 3, 4, 5, 0, 7, 8]
+    for part in (".jpg", "a", "", "two", "x" * 299, "photos.npy", '"', "\n"):
+        assert file.find(part) is None
+
+
+def test_line_ends_are_found_across_the_pieces_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "photos.npy")
+    for piece_bytes in (1, 2, 7, 64):
+        monkeypatch.setattr(embedding_file, "SCAN_BYTES", piece_bytes)
+        assert list(embedding_file.read(path).paths) == NAMES
+
+
+def test_safetensors_is_imported_for_its_own_files_only(tmp_path: Path) -> None:
+    write(tmp_path / "photos.npy")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom clipcli import embedding_file, search\n"
+        "print(len(embedding_file.read(Path('photos.npy')).paths))\n"
+        "print({'safetensors', 'torch', 'PIL'} & {*sys.modules})"
+    )
+    assert python(code, tmp_path) == f"{len(NAMES)}\nset()\n"
 
 
 def test_nothing_appears_before_it_is_whole(path: Path) -> None:
@@ -168,7 +205,7 @@ def test_abandoned_file_holds_the_rows_so_far(tmp_path: Path, suffix: str) -> No
     part = writer.abandon()
     assert part == tmp_path / f"photos{suffix}.part"
     whole = part.rename(tmp_path / f"rescued{suffix}")
-    assert embedding_file.read(whole).paths == ["a.jpg"]
+    assert list(embedding_file.read(whole).paths) == ["a.jpg"]
 
 
 def test_abandoned_before_the_first_row_leaves_nothing(path: Path) -> None:
@@ -256,6 +293,72 @@ def test_counts_that_differ_are_refused(tmp_path: Path) -> None:
     assert refusal(path) == (
         "2 paths, embeddings of [6, 8] and a count of 2; expected the same number of each;"
         " embed the photographs again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (b"", "cannot mmap an empty file"),
+        (b"no newline", "its last line does not end"),
+        (b'{}\n"a"\n\n"c"\n"d"\n"e"\n"f"\n', "line 3 is no text in JSON"),
+        (b'{}\n"a"\n"b"\n"c"\n4\n"e"\n"f"\n', "line 5 is no text in JSON"),
+        (b'{}\n"a"\n"b"\n"c"\n"d"\n"e"\n"f', "its last line does not end"),
+        (b'{}\n"a"\n"b"\n"c"\n"d"\n"e"\n"f"\n', "missing 4 required"),
+        (b'{"model": \n"a"\n"b"\n"c"\n"d"\n"e"\n"f"\n', "JSONDecodeError"),
+        (b"[" * 100_000 + b"\n", "RecursionError"),
+    ],
+)
+def test_damaged_paths_are_refused(tmp_path: Path, damaged: bytes, reason: str) -> None:
+    path = write(tmp_path / "photos.npy")
+    (tmp_path / "photos.jsonl").write_bytes(damaged)
+    message = refusal(path)
+    assert reason in message
+    assert message.endswith("; expected a file written by clipcli embed")
+
+
+@pytest.mark.parametrize("line", [b'"\xff"', b'"a\\"', b'"a" "b"', b'"\x1b"', b'"a", "b"', b'"'])
+def test_a_damaged_path_is_told_when_it_is_asked_for(tmp_path: Path, line: bytes) -> None:
+    path = write(tmp_path / "photos.npy")
+    beside = tmp_path / "photos.jsonl"
+    lines = beside.read_bytes().splitlines()
+    beside.write_bytes(b"\n".join([*lines[:3], line, *lines[4:], b""]))
+    file = embedding_file.read(path)
+    assert [file.paths[row] for row in (0, 1, 3, 4, 5)] == NAMES[:2] + NAMES[3:]
+    assert file.find(NAMES[5]) == 5
+    with pytest.raises(EmbeddingFileError) as caught:
+        file.paths[2]
+    message = str(caught.value)
+    assert message.startswith(f"{beside}: line 4: ")
+    assert message.endswith("; embed the photographs again")
+    assert message.isprintable()
+
+
+def test_damaged_lines_are_refused_or_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "photos.npy")
+    beside = tmp_path / "photos.jsonl"
+    whole = beside.read_bytes()
+    chance = random.Random(0)
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(3):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        beside.write_bytes(data)
+        try:
+            file = embedding_file.read(path)
+            assert all(isinstance(name, str) for name in file.paths)
+        except EmbeddingFileError as error:
+            message = str(error)
+            assert message.isprintable(), message
+
+
+def test_array_with_something_behind_it_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "photos.npy")
+    with path.open("ab") as file:
+        file.write(b"x")
+    assert refusal(path) == (
+        "ValueError: 321 bytes where its header tells of 320; expected a file written by"
+        " clipcli embed"
     )
 
 

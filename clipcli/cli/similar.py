@@ -70,25 +70,31 @@ def similar(
     report = Report("compared", out.quiet)
     found = [] if embeddings else run.find_photos(paths, photo)
     settled = run.settled(found)
-    file = embedding_file.read(Path(embeddings)) if embeddings else None
-    if file is None and len(settled) == len(found):
-        records: Iterator[Record] = report.follow(settled, len(settled))
+    options = run.run_options(model, photo)
+    images = [part.value for part in parts if part.kind == "image"]
+    records: Iterator[Record]
+    if embeddings:
+        file = embedding_file.read(Path(embeddings))
+        embedder = None
+        described = f"{file.header.model}, from the file alone"
+        if model.model is not None or not all(pipeline.holds(file, part) for part in parts):
+            embedder = run.open_embedder(model, report)
+            described = run.describe(embedder)
+            embedding_file.check_same_model(file, embedder.spec.name, embedder.spec.fingerprint)
+            if images:
+                embedding_file.check_same_preprocessing(file, options.decode.describe())
+        asked = pipeline.encode_query(parts, embedder, options, model.truncate, file)
+        records = pipeline.similar_in_file(asked, file, top_k, min_similarity, images)
+        described = f"{len(file.paths)} embeddings compared; {described}"
+    elif len(settled) == len(found):
+        records = report.follow(settled, len(settled))
         described = "no model needed"
     else:
         embedder = run.open_embedder(model, report)
         described = run.describe(embedder)
-        options = run.run_options(model, photo)
-        images = [part.value for part in parts if part.kind == "image"]
-        if file is not None:
-            embedding_file.check_same_model(file, embedder.spec.name, embedder.spec.fingerprint)
-            if images:
-                embedding_file.check_same_preprocessing(file, options.decode.describe())
         asked = pipeline.encode_query(parts, embedder, options, model.truncate)
-        if file is not None:
-            records = pipeline.similar_in_file(asked, file, top_k, min_similarity, images)
-        else:
-            embedded = report.follow(pipeline.embed(found, embedder, options), len(found))
-            records = pipeline.similar(asked, embedded, top_k, min_similarity, images)
+        embedded = report.follow(pipeline.embed(found, embedder, options), len(found))
+        records = pipeline.similar(asked, embedded, top_k, min_similarity, images)
     with (
         report.failures_to(out.failures),
         output.open_rows(out, format, writers.SIMILAR_COLUMNS) as rows,
@@ -96,7 +102,7 @@ def similar(
         for record in records:
             rows.write(record)
         rows.finish()
-        if file is not None:
-            report.note(f"{len(file.paths)} embeddings compared; {described}")
+        if embeddings:
+            report.note(described)
             return 0
         return report.conclude(described)
