@@ -57,15 +57,16 @@ def _read_once(
     memory: PhotoMemory,
 ) -> Read:
     """Decode only what is not known by its content; pixels that are known have an embedding."""
+    started_ns = read_at_ns()
     before = _state(file)
     content = _digest(file)
     known = memory.by_content(content)
     if known is not None:
-        learned = Learned(Source(path, content, _trusted(file, before)))
+        learned = Learned(Source(path, content, _trusted(file, before, started_ns)))
         return Read(path, known.middle_only, embedding=known.embedding, learned=learned)
     file.seek(0)
     decoded = decode_file(file, path, config, options)
-    state = _trusted(file, before)
+    state = _trusted(file, before, started_ns)
     if _state(file) != before:  # written to meanwhile: its bytes and its pixels may be two things
         return Read(path, decoded.middle_only, decoded.pixels)
     pixels = hashlib.sha256(decoded.pixels.data).digest()
@@ -80,9 +81,9 @@ def _state(file: BufferedReader) -> FileState:
     return FileState.of(os.fstat(file.fileno()))
 
 
-def _trusted(file: BufferedReader, before: FileState) -> FileState | None:
-    """The state to know the file by, if it was the same while it was read, and for long enough."""
-    return before if _state(file) == before and before.is_settled(read_at_ns()) else None
+def _trusted(file: BufferedReader, before: FileState, started_ns: int) -> FileState | None:
+    """The state to know the file by, if it was the same for long enough and while it was read."""
+    return before if _state(file) == before and before.is_settled(started_ns) else None
 
 
 def _digest(file: BufferedReader) -> bytes:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +47,9 @@ class FileState:
 
     @classmethod
     def of(cls, stat: os.stat_result) -> FileState:
-        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino & _INT64_MAX)
+        # some file systems hold times before 1970 and after 2262, which SQLite's integers do not
+        numbers = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        return cls(stat.st_size, *(number & _INT64_MAX for number in numbers))
 
     def is_settled(self, read_at_ns: int) -> bool:
         """Not changed so shortly before being read that another change could look the same."""
@@ -55,6 +57,10 @@ class FileState:
             abs(read_at_ns - changed_ns) >= SETTLED_NS
             for changed_ns in (self.mtime_ns, self.ctime_ns)
         )
+
+
+# kept of a file that cannot be trusted: it equals no file's, and `prune` knows what it leads to
+NOT_TRUSTED = FileState(-1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -133,14 +139,10 @@ class PhotoMemory:
         files = [
             (
                 _key(one.source.path),
-                state.size,
-                state.mtime_ns,
-                state.ctime_ns,
-                state.inode,
+                *astuple(one.source.state or NOT_TRUSTED),
                 one.source.content,
             )
             for one in learned
-            if (state := one.source.state) is not None
         ]
         pixels = [
             (one.source.content, self._preprocessing, one.pixels, one.middle_only)
@@ -188,7 +190,7 @@ def vector(blob: bytes, expected_checksum: int, embed_dim: int) -> Embedding | N
     """The stored float32 [embed_dim], or None if a bit of it has changed."""
     if len(blob) != 4 * embed_dim or checksum(blob) != expected_checksum:
         return None
-    return np.frombuffer(blob, "<f4")
+    return np.frombuffer(blob, "<f4").astype(np.float32)  # a copy, which can be written to
 
 
 def read_at_ns() -> int:

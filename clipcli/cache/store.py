@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -66,7 +67,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         # seven embeddings to a page rather than one and a half of it lost; for a new file only
         connection.execute("PRAGMA page_size = 16384")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing
         _prepare(connection)
         if _version(connection) == 0:
@@ -99,6 +100,20 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Of two processes that make the file at once, SQLite lets one fail here and does not wait."""
+    give_up_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > give_up_s:
+                raise
+            time.sleep(0.01)
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA cache_size = -65536")  # 64 MiB, for the upper parts of the trees
     connection.execute("PRAGMA temp_store = MEMORY")
@@ -125,8 +140,10 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _check_version(connection: sqlite3.Connection) -> None:
     version = _version(connection)
-    if version != VERSION:
+    if version > VERSION:
         raise NewerCacheError(f"its version is {version}, this clipcli knows {VERSION}")
+    if version < VERSION:  # its first transaction found a full disk
+        raise sqlite3.DatabaseError("it has no tables yet")
 
 
 class Cache:
@@ -143,8 +160,8 @@ class Cache:
             self._connection = connect(self.path)
         except (sqlite3.Error, OSError) as error:
             self._writable = False
-            if self.path.is_file() and not isinstance(error, NewerCacheError):
-                with suppress(sqlite3.Error, OSError):
+            with suppress(sqlite3.Error, OSError):
+                if self.path.is_file() and not isinstance(error, NewerCacheError):
                     self._connection = connect_read_only(self.path)
             self._warn(error)
 
@@ -186,20 +203,28 @@ class Cache:
                     for sql, rows in statements:
                         self._connection.executemany(sql, rows)
             except sqlite3.Error as error:
-                self._fail(error)
+                # a disk that is full, or a file that is held too long, can still be read
+                self._fail(error, is_readable=isinstance(error, sqlite3.OperationalError))
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._disconnect()
 
-    def _fail(self, error: sqlite3.Error) -> None:
-        """A disk that is full, or a file that is held too long, can still be read."""
+    def __del__(self) -> None:
+        # a connection holds on to itself, and would wait for the garbage collector
+        self.close()
+
+    def _fail(self, error: sqlite3.Error, is_readable: bool = False) -> None:
+        """Write no more, and read no more either unless `is_readable`; warn the first time."""
+        is_first = self._writable
         self._writable = False
-        self._warn(error)
-        if not isinstance(error, sqlite3.OperationalError):
-            assert self._connection is not None
+        if not is_readable:
+            self._disconnect()
+        if is_first:
+            self._warn(error)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
             self._connection.close()
             self._connection = None
 

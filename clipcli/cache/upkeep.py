@@ -56,7 +56,7 @@ def info(path: Path) -> Info:
             " FROM model ORDER BY name, precision"
         )
         counts = [ModelCount(*row) for row in models]
-        (n_files,) = connection.execute("SELECT COUNT(*) FROM file").fetchone()
+        (n_files,) = connection.execute("SELECT COUNT(*) FROM file WHERE size >= 0").fetchone()
         n_bytes = sum(part.stat().st_size for part in _parts(path) if part.exists())
         return Info(n_bytes, n_files, counts)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from clipcli.cli.options import CacheDir, Quiet
-from clipcli.errors import CacheError
+from clipcli.errors import CacheError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,12 @@ def cache(context: typer.Context, cache_dir: CacheDir = None) -> int:
 
     Example: clipcli cache
     """
-    return 0 if context.invoked_subcommand else info(cache_dir)
+    command = context.invoked_subcommand
+    if command and cache_dir is not None:
+        raise UsageError(
+            f"--cache-dir comes too early: clipcli cache {command} --cache-dir {cache_dir}"
+        )
+    return 0 if command else info(cache_dir)
 
 
 @cache_app.command("info")
@@ -33,7 +38,7 @@ def info(cache_dir: CacheDir = None) -> int:
     from clipcli.cache import upkeep
 
     path = _path(cache_dir)
-    if not path.exists():
+    if not _is_there(path):
         typer.echo(f"{path}: nothing is remembered yet")
         return 0
     found = upkeep.info(path)
@@ -56,7 +61,7 @@ def verify(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
     from clipcli.cache import upkeep
 
     path = _path(cache_dir)
-    problems = upkeep.verify(path) if path.exists() else []
+    problems = upkeep.verify(path) if _is_there(path) else []
     for problem in problems:
         typer.echo(f"clipcli: {problem}", err=True)
     if problems:
@@ -78,7 +83,7 @@ def prune(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
     from clipcli.cache import upkeep
 
     path = _path(cache_dir)
-    n_files, n_embeddings = upkeep.prune(path) if path.exists() else (0, 0)
+    n_files, n_embeddings = upkeep.prune(path) if _is_there(path) else (0, 0)
     if not quiet:
         said = f"{n_files:,} files that are gone and {n_embeddings:,} embeddings forgotten"
         typer.echo(f"clipcli: {path}: {said}", err=True)
@@ -105,3 +110,14 @@ def _path(cache_dir: str | None) -> Path:
     from clipcli.cache.store import FILE_NAME
 
     return hub.cache_root(cache_dir) / FILE_NAME
+
+
+def _is_there(path: Path) -> bool:
+    """Raises CacheError where that cannot be told."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise CacheError(f"{path}: cannot be looked at: {error.strerror}") from error
+    return True
