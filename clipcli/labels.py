@@ -14,6 +14,7 @@ from clipcli.errors import UsageError
 DEFAULT_TEMPLATE = "a photo of a {}."
 PLACE = "{}"
 KEPT_BY_BACKSLASH = tuple('=|#"\\')
+ANY = "any:"
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Label:
-    """`name` is what comes out; `texts` is what the model is asked about."""
+    """`name` is what comes out; `texts` is what the model is asked about.
+
+    Several texts are averaged into one class; `is_any` makes each a class of its own, and the
+    label gets the sum of their probabilities and the best of their similarities.
+    """
 
     name: str
     texts: tuple[Text, ...]
+    is_any: bool = False
 
 
 def parse_labels(values: Iterable[str]) -> list[Label]:
@@ -48,7 +54,8 @@ def parse_labels(values: Iterable[str]) -> list[Label]:
 def read_labels_file(path: str) -> list[Label]:
     """Labels of a UTF-8 file, one a line: `label` or `label = text | "whole prompt"`.
 
-    `#` opens a comment; a backslash before `=`, `|`, `#`, `"` or a backslash keeps it.
+    `label = any: text | text` keeps the texts apart, see `Label`. `#` opens a comment; a
+    backslash before `=`, `|`, `#`, `"` or a backslash keeps it.
     Raises UsageError, naming the line, for what cannot be read.
     """
     labels = []
@@ -93,13 +100,38 @@ def check_templates(templates: Sequence[str]) -> None:
 
 def prompts(label: Label, templates: Sequence[str]) -> list[str]:
     """All prompts of a label: its words in every template, its whole prompts as they stand."""
-    filled = []
-    for text in label.texts:
-        if text.is_prompt:
-            filled.append(text.text)
-        else:
-            filled += [template.replace(PLACE, text.text) for template in templates]
-    return filled
+    return [prompt for text in label.texts for prompt in prompts_of_text(text, templates)]
+
+
+def prompts_of_text(text: Text, templates: Sequence[str]) -> list[str]:
+    """A word in every template, or a whole prompt as it stands."""
+    if text.is_prompt:
+        return [text.text]
+    return [template.replace(PLACE, text.text) for template in templates]
+
+
+def prompts_of_classes(label: Label, templates: Sequence[str]) -> list[list[str]]:
+    """The prompts of each class that the label stands for: one, or one a text with `any:`."""
+    if label.is_any:
+        return [prompts_of_text(text, templates) for text in label.texts]
+    return [prompts(label, templates)]
+
+
+def labels_file_line(label: Label) -> str:
+    """The line that `read_labels_file` reads as this label."""
+    if label.texts == (Text(label.name),) and not label.is_any:
+        return _escaped(label.name)
+    texts = [
+        f'"{_escaped(text.text)}"' if text.is_prompt else _escaped(text.text)
+        for text in label.texts
+    ]
+    return f"{_escaped(label.name)} = {ANY + ' ' if label.is_any else ''}{' | '.join(texts)}"
+
+
+def _escaped(text: str) -> str:
+    return "".join(
+        f"\\{character}" if character in KEPT_BY_BACKSLASH else character for character in text
+    )
 
 
 def foreign_labels(labels: Iterable[Label]) -> list[str]:
@@ -134,6 +166,9 @@ def _parse_line(line: str) -> Label | None:
         return Label(name, (Text(name),)) if name else None
     if not name:
         raise UsageError("no label before the =; expected label = text | text")
+    is_any = rest.lstrip().startswith(ANY)
+    if is_any:
+        rest = rest.lstrip().removeprefix(ANY)
     texts = []
     stop = "|"
     while stop == "|":
@@ -151,7 +186,7 @@ def _parse_line(line: str) -> Label | None:
         if not text:
             raise UsageError("an empty text; expected label = text | text")
         texts.append(Text(text, is_prompt))
-    return Label(name, tuple(texts))
+    return Label(name, tuple(texts), is_any)
 
 
 def _take(line: str, stops: str) -> tuple[str, str, str]:

@@ -17,11 +17,15 @@ from clipcli.records import Prediction
 
 @dataclass(frozen=True)
 class Classifier:
-    """Labels with one unit embedding each: float32 [n_labels, d]; see `label_photo`."""
+    """Labels with the unit embeddings of their classes: float32 [n_classes, d].
+
+    `n_classes[i]` rows, in a row, are label i's: one, but for a label that is any of several.
+    """
 
     names: tuple[str, ...]
     embeddings: NDArray[np.float32]
     logit_scale: float
+    n_classes: tuple[int, ...] = ()  # one each, if empty
 
 
 def ensemble(prompt_embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -57,14 +61,21 @@ def label_photos(
 ) -> list[tuple[Prediction, ...]]:
     """The best `top_k` labels of each photograph, best first; equal ones as they were given.
 
-    embeddings: float32 [n, d], unit length. Probabilities are over all labels.
+    embeddings: float32 [n, d], unit length. Probabilities are over all classes; a label of
+    several has their sum, and the best of their cosines.
     """
     cosines = embeddings.astype(np.float64) @ classifier.embeddings.astype(np.float64).T
-    # ties are decided on the digits that a float32 has, not on the noise behind them
-    best = np.argsort(-cosines.astype(np.float32), axis=1, kind="stable")[:, :top_k]
     logits = classifier.logit_scale * cosines
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    # ties are decided on the digits that a float32 has, not on the noise behind them
+    order = cosines.astype(np.float32)
+    if any(n != 1 for n in classifier.n_classes):
+        starts = np.cumsum((0, *classifier.n_classes[:-1]))
+        cosines = np.maximum.reduceat(cosines, starts, axis=1)
+        probabilities = np.add.reduceat(probabilities, starts, axis=1)
+        order = np.logaddexp.reduceat(logits, starts, axis=1).astype(np.float32)
+    best = np.argsort(-order, axis=1, kind="stable")[:, :top_k]
     rows = zip(
         best.tolist(),
         np.take_along_axis(probabilities, best, axis=1).tolist(),

@@ -1,0 +1,91 @@
+"""An evaluation's figures as tables of text, which a terminal and a page draw in their own ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clipcli.evaluation import Evaluation, paired_interval
+from clipcli.metrics import Interval
+from clipcli.templates import TEMPLATE_SETS
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under the names of their columns; those of `numbers` stand to the right."""
+
+    names: tuple[str, ...]
+    rows: list[list[str]]
+    numbers: tuple[int, ...] = ()
+
+
+def overall(evaluation: Evaluation) -> Table:
+    n = evaluation.n
+    top_k = min(5, len(evaluation.per_label))
+    return Table(
+        ("accuracy", "", "95 % interval", "photographs"),
+        [
+            _accuracy("top-1", evaluation.top1, evaluation.interval, n),
+            _accuracy(f"top-{top_k}", evaluation.top5, evaluation.top5_interval, n),
+            ["mean recall", percent(evaluation.mean_recall), "", ""],
+            ["calibration error", percent(evaluation.ece), "", ""],
+        ],
+        numbers=(1, 2, 3),
+    )
+
+
+def of_labels(evaluation: Evaluation) -> Table:
+    rows = [
+        [name, f"{score.n:,}", percent(score.precision), percent(score.recall)]
+        for name, score in evaluation.per_label.items()
+    ]
+    return Table(("label", "n", "precision", "recall"), rows, numbers=(1, 2, 3))
+
+
+def of_confusions(evaluation: Evaluation, n: int) -> Table:
+    """The `n` that cost most, and how much of the top-1 accuracy."""
+    rows = [
+        [one.truth, one.predicted, f"{one.n:,}", percent(one.n / evaluation.n)]
+        for one in evaluation.confusions[:n]
+    ]
+    return Table(("truth", "taken for", "n", "cost"), rows, numbers=(2, 3))
+
+
+def comparison(evaluations: Sequence[Evaluation]) -> Table:
+    """A row for each evaluation; its difference is to the first, in points of top-1."""
+    first = evaluations[0]
+    rows = []
+    for number, one in enumerate(evaluations):
+        row = [one.asked.spec.name, templates_name(one.asked.templates)]
+        row += [percent(one.top1), between(one.interval), "", ""]
+        if number:
+            low, high = paired_interval(first, one)
+            row[4] = f"{100 * (one.top1 - first.top1):+.1f}"
+            row[5] = f"{100 * low:+.1f} to {100 * high:+.1f}"
+        rows.append(row)
+    names = ("model", "templates", "top-1", "95 % interval", "difference", "95 % interval")
+    return Table(names, rows, numbers=(2, 3, 4, 5))
+
+
+def templates_name(templates: Sequence[str]) -> str:
+    """A published set of several by its name, others by their first."""
+    for name, published in TEMPLATE_SETS.items():
+        if len(published) > 1 and published == tuple(templates):
+            return name
+    more = len(templates) - 1
+    return f"{templates[0]!r}" + (f" and {more} more" if more else "")
+
+
+def percent(share: float | None) -> str:
+    """One decimal; three for what would come out as nothing."""
+    if share is None:
+        return "-"
+    return f"{100 * share:.3f} %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def between(interval: Interval) -> str:
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
+
+
+def _accuracy(name: str, share: float, interval: Interval, n: int) -> list[str]:
+    return [name, percent(share), between(interval), f"{round(share * n):,} of {n:,}"]
