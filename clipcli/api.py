@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
-import torch
-
-from clipcli import checkpoint, hub, images, pipeline
+from clipcli import hub, images, pipeline, scoring
 from clipcli.embedder import Embedder
-from clipcli.encoder import DTYPES, Encoder, choose_device, choose_precision
 from clipcli.engine import RunOptions
 from clipcli.labels import DEFAULT_TEMPLATE, Label, Text, check_labels
 from clipcli.locate import locate
-from clipcli.model.clip import CLIP
 from clipcli.preprocess import ImageTransform
 from clipcli.records import Classified, Embedded, Failure, Match, PassedOver
 
-Paths = Iterable[str | os.PathLike[str]]
+if TYPE_CHECKING:
+    import torch
+
+    from clipcli.encoder import Encoder
+    from clipcli.model.clip import CLIP
+
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 def available_models() -> list[str]:
@@ -33,9 +37,12 @@ def load(
     `name_or_path`: one of `available_models()`, downloaded on first use, or a checkpoint.
     `preprocess` turns a PIL image into a float32 tensor [3, px, px].
     """
+    from clipcli import checkpoint
+    from clipcli.placement import DTYPES, choose_device
+
     on_device = choose_device("auto" if device is None else str(device))
     model, preprocess = checkpoint.load(locate(name_or_path))
-    dtype = DTYPES[choose_precision("auto", on_device)]
+    dtype = DTYPES["fp32" if on_device.type == "cpu" else "fp16"]
     return model.to_precision(dtype).to(on_device), ImageTransform(preprocess)
 
 
@@ -60,7 +67,8 @@ def classify(
     embedder = _embedder(encoder)
     classifier = pipeline.build_classifier(embedder, check_labels(made, "labels"), templates)
     found = _find(paths, recursive, exclude)
-    return pipeline.classify(found, embedder, classifier, top_k, options)
+    label_photos = partial(scoring.label_photos, classifier=classifier, top_k=top_k)
+    return pipeline.classify(found, embedder, label_photos, options)
 
 
 def embed(

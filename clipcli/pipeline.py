@@ -21,7 +21,13 @@ from clipcli.embedder import Embedder
 from clipcli.engine import Outcome, RunOptions
 from clipcli.errors import PhotoError, TextTooLongError
 from clipcli.images import Found
-from clipcli.labels import DEFAULT_TEMPLATE, Label, check_templates, prompts
+from clipcli.labels import (
+    DEFAULT_TEMPLATE,
+    Label,
+    check_templates,
+    prompts,
+    prompts_of_classes,
+)
 from clipcli.records import (
     Classified,
     Embedded,
@@ -30,6 +36,7 @@ from clipcli.records import (
     Match,
     PassedOver,
     Photo,
+    Prediction,
 )
 from clipcli.scoring import Classifier
 from clipcli.writers import Record
@@ -37,8 +44,12 @@ from clipcli.writers import Record
 if TYPE_CHECKING:
     from clipcli.embedding_file import EmbeddingFile
 
+# float32 [n, d], unit length -> the labels of each, best first
+Labeller = Callable[[NDArray[np.float32]], list[tuple[Prediction, ...]]]
+
 _WEIGHT = re.compile(r"(\d+(?:\.\d+)?):(.+)", re.DOTALL)
 N_TEXTS_AT_ONCE = 1024  # in memory
+N_COMPARED_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -55,8 +66,9 @@ def build_classifier(
 ) -> Classifier:
     """Encode every label's prompts, once. Raises UsageError, naming the label, for a bad one."""
     check_templates(templates)
-    filled = [prompts(label, templates) for label in labels]
-    flat = [prompt for of_label in filled for prompt in of_label]
+    of_labels = [prompts_of_classes(label, templates) for label in labels]
+    of_classes = [some for classes in of_labels for some in classes]
+    flat = [prompt for some in of_classes for prompt in some]
     try:
         embeddings = iter(embedder.encode_texts(flat, truncate))
     except TextTooLongError as error:
@@ -65,13 +77,16 @@ def build_classifier(
         context_length = embedder.spec.context_length
         name = next(
             label.name
-            for label, some in zip(labels, filled, strict=True)
-            if longest(some) > context_length
+            for label, classes in zip(labels, of_labels, strict=True)
+            if any(longest(some) > context_length for some in classes)
         )
         raise TextTooLongError(f"label {shortened(name)}: {error}") from error
-    rows = [scoring.ensemble(np.stack(list(islice(embeddings, len(some))))) for some in filled]
+    rows = [scoring.ensemble(np.stack(list(islice(embeddings, len(some))))) for some in of_classes]
     return Classifier(
-        tuple(label.name for label in labels), np.stack(rows), embedder.spec.logit_scale
+        tuple(label.name for label in labels),
+        np.stack(rows),
+        embedder.spec.logit_scale,
+        tuple(len(classes) for classes in of_labels),
     )
 
 
@@ -105,16 +120,13 @@ def embed_texts(
 def classify(
     found: Iterable[Found],
     embedder: Embedder,
-    classifier: Classifier,
-    top_k: int = 1,
+    label_photos: Labeller,
     options: RunOptions = RunOptions(),
 ) -> Iterator[Classified | Failure | PassedOver]:
-    """The best labels of each photograph, or why there are none, in the order given."""
+    """The labels of each photograph, or why there are none, in the order given."""
     for some in embedder.embed(found, options):
         embeddings = [record.embedding for record in some if isinstance(record, Embedded)]
-        labelled = iter(
-            scoring.label_photos(np.stack(embeddings), classifier, top_k) if embeddings else ()
-        )
+        labelled = iter(label_photos(np.stack(embeddings)) if embeddings else ())
         for record in some:
             if isinstance(record, Embedded):
                 yield Classified(
@@ -132,19 +144,30 @@ def parse_query_part(kind: Literal["text", "image"], value: str, sign: float) ->
     return QueryPart(kind, weighted[2], sign * float(weighted[1]))
 
 
+def holds(file: EmbeddingFile, part: QueryPart) -> bool:
+    """Whether this photograph's embedding stands in the file, so that no model is needed."""
+    return part.kind == "image" and not file.is_of_texts and file.find(part.value) is not None
+
+
 def encode_query(
     parts: Sequence[QueryPart],
-    embedder: Embedder,
+    embedder: Embedder | None,
     options: RunOptions = RunOptions(),
     truncate: bool = False,
+    file: EmbeddingFile | None = None,
 ) -> NDArray[np.float32]:
     """The weighted sum of the parts, unit float32 [d].
 
+    Photographs that `file` holds are taken from it; `embedder` may be None if it holds all parts.
     Raises PhotoError if a photograph of the query cannot be read, UsageError if the parts cancel
     each other out.
     """
     embeddings = []
     for part in parts:
+        if file is not None and holds(file, part):
+            embeddings.append(file.embeddings[file.find(part.value)].astype(np.float32))
+            continue
+        assert embedder is not None
         if part.kind == "text":
             embeddings.append(embedder.encode_texts([part.value], truncate)[0])
             continue
@@ -169,15 +192,24 @@ def similar(
     """
     is_left_out = _left_out(leave_out)
     best = search.Best(top_k, min_similarity)
+    waiting: list[Embedded] = []
+
+    def compare() -> None:
+        similarities = search.cosines(np.stack([one.embedding for one in waiting]), query)
+        best.offer([one.path for one in waiting], similarities, is_left_out)
+
     model = ""
     for record in embedded:
         if isinstance(record, Failure):
             yield record
         elif isinstance(record, Embedded):
             model = record.model
-            similarity = float(search.cosines(record.embedding[None], query)[0])
-            if best.takes(similarity) and not is_left_out(record.path):
-                best.add(record.path, similarity)
+            waiting.append(record)
+            if len(waiting) == N_COMPARED_AT_ONCE:
+                compare()
+                waiting.clear()
+    if waiting:
+        compare()
     yield from _matches(best, model)
 
 

@@ -133,7 +133,7 @@ def csv_rows(record: Record) -> list[list[object]]:
             return [
                 [path, rank, p.label, f"{p.probability:.6f}", f"{p.similarity:.6f}"]
                 for rank, p in enumerate(predictions, start=1)
-            ]
+            ] or [[path, 0, "", "", ""]]  # no label fits, and no photograph vanishes
         case Embedded(name, embedding) | EmbeddedText(name, embedding):
             return [[name, *(str(value) for value in embedding)]]
         case Match(path, rank, similarity):

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions, Quiet, takes
+from clipcli.cli.options import (
+    Failures,
+    Labelled,
+    LabelsFile,
+    ModelOptions,
+    OutputOptions,
+    PhotoOptions,
+    Quiet,
+    Template,
+    Templates,
+    takes,
+)
 from clipcli.cli.report import Report
 from clipcli.errors import UsageError
 
@@ -25,27 +36,13 @@ MIN_PHOTOS = 2  # of each label: one to fit to, one to measure on
 @takes(ModelOptions, PhotoOptions)
 def calibrate(
     *,
-    labelled: Annotated[
-        str,
-        typer.Argument(
-            metavar="LABELLED",
-            help="A folder with one sub-folder for each label, or a CSV of path,label.",
-        ),
-    ],
+    labelled: Labelled,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The calibration, as JSON.")
     ],
-    labels_file: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help='Words of the labels: label = word | "whole prompt".'),
-    ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(help="Prompt around a label, {} its place; repeatable.", show_default=False),
-    ] = None,
-    templates: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A named set of templates, or a file.")
-    ] = None,
+    labels_file: LabelsFile = None,
+    template: Template = None,
+    templates: Templates = None,
     pairs: Annotated[
         int,
         typer.Option(
@@ -55,9 +52,7 @@ def calibrate(
             " show several labels; 0 where each shows one.",
         ),
     ] = 6,
-    failures: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write what failed, and why, as CSV.")
-    ] = None,
+    failures: Failures = None,
     quiet: Quiet = False,
     model: ModelOptions,
     photo: PhotoOptions,

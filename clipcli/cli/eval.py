@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions, Quiet, takes
+from clipcli.cli.options import (
+    Failures,
+    Labelled,
+    LabelsFile,
+    ModelOptions,
+    OutputOptions,
+    PhotoOptions,
+    Quiet,
+    Template,
+    Templates,
+    takes,
+)
 from clipcli.cli.report import Report
 from clipcli.errors import UsageError
 
@@ -26,26 +37,14 @@ if TYPE_CHECKING:
 @takes(ModelOptions, PhotoOptions)
 def evaluate(
     *,
-    labelled: Annotated[
-        str,
-        typer.Argument(help="A folder with one sub-folder for each label, or a CSV of path,label."),
-    ],
+    labelled: Labelled,
     labels: Annotated[
         list[str] | None,
         typer.Option(metavar="A,B,C", help="To choose from, if not the true labels alone."),
     ] = None,
-    labels_file: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help='One a line: label, or label = word | "whole prompt".'),
-    ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(help="Prompt around a label, {} its place; repeatable.", show_default=False),
-    ] = None,
-    templates: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|FILE", help="A set of templates; see clipcli prompts show."),
-    ] = None,
+    labels_file: LabelsFile = None,
+    template: Template = None,
+    templates: Templates = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,9 +65,7 @@ def evaluate(
         Literal["json"] | None,
         typer.Option(help="Of --output; without one, in place of the tables on stdout."),
     ] = None,
-    failures: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write what failed, and why, as CSV.")
-    ] = None,
+    failures: Failures = None,
     quiet: Quiet = False,
     model: ModelOptions,
     photo: PhotoOptions,

@@ -20,6 +20,31 @@ Paths = Annotated[
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing but what went wrong.", show_default=False)
 ]
+Labels = Annotated[
+    list[str] | None, typer.Option(metavar="A,B,C", help="Labels, separated by commas.")
+]
+LabelsFile = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help='One a line: label, or label = word | "whole prompt".'),
+]
+Template = Annotated[
+    list[str] | None,
+    typer.Option(help="Prompt around a label, {} its place; repeatable.", show_default=False),
+]
+Templates = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="A set of templates; see clipcli prompts."),
+]
+Labelled = Annotated[
+    str,
+    typer.Argument(
+        metavar="LABELLED",
+        help="A folder with one sub-folder for each label, or a CSV of path,label.",
+    ),
+]
+Failures = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Write what failed, and why, as CSV.")
+]
 CacheDir = Annotated[
     str | None, typer.Option(metavar="DIR", help="Of models and embeddings; else CLIPCLI_CACHE.")
 ]
@@ -56,6 +81,42 @@ class ModelOptions:
         bool,
         typer.Option("--compile", help="Compile the model first, for millions of photographs."),
     ] = False
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """Which labels there are, and how a photograph gets them."""
+
+    labels: Labels = None
+    labels_file: LabelsFile = None
+    template: Template = None
+    templates: Templates = None
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Labels for each photograph; 1, or all there are.")
+    ] = None
+    multi_label: Annotated[
+        bool,
+        typer.Option("--multi-label", help="Every label that is there; better with --calibration."),
+    ] = False
+    calibration: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Labels and thresholds of clipcli calibrate."),
+    ] = None
+    probe: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Labels taught by clipcli probe fit.")
+    ] = None
+    min_probability: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, metavar="P", help="Leave out labels below this."),
+    ] = None
+    unknown: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Call photographs that fit no label this.")
+    ] = None
+
+    @property
+    def judges_fit(self) -> bool:
+        """Whether a photograph may be found to fit no label."""
+        return self.unknown is not None or self.min_probability is not None
 
 
 @dataclass(frozen=True)
@@ -100,9 +161,7 @@ class OutputOptions:
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")
     ] = None
-    failures: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write what failed, and why, as CSV.")
-    ] = None
+    failures: Failures = None
     quiet: Quiet = False
 
 

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions, Quiet, takes
+from clipcli.cli.options import (
+    Failures,
+    Labelled,
+    LabelsFile,
+    ModelOptions,
+    OutputOptions,
+    PhotoOptions,
+    Quiet,
+    Template,
+    Templates,
+    takes,
+)
 from clipcli.cli.report import Report
 from clipcli.errors import UsageError
 
@@ -37,10 +48,7 @@ def probe(context: typer.Context) -> int:
 @takes(ModelOptions, PhotoOptions)
 def fit(
     *,
-    labelled: Annotated[
-        str,
-        typer.Argument(help="A folder with one sub-folder for each label, or a CSV of path,label."),
-    ],
+    labelled: Labelled,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="The probe.")
     ] = None,
@@ -55,20 +63,10 @@ def fit(
         int, typer.Option(min=1, metavar="N", help="With --shots: draw so many times.")
     ] = 20,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --shots: of the draws.")] = 0,
-    labels_file: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help='One a line: label, or label = word | "whole prompt".'),
-    ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(help="Prompt around a label, {} its place; repeatable.", show_default=False),
-    ] = None,
-    templates: Annotated[
-        str | None, typer.Option(metavar="SET|FILE", help="A named set, or a file, one a line.")
-    ] = None,
-    failures: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write what failed, and why, as CSV.")
-    ] = None,
+    labels_file: LabelsFile = None,
+    template: Template = None,
+    templates: Templates = None,
+    failures: Failures = None,
     quiet: Quiet = False,
     model: ModelOptions,
     photo: PhotoOptions,
