@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipcli.training.loss import shared_cross_entropy
+
 SCALE = 25.0  # of the cosines, while training
 
 
@@ -28,8 +30,7 @@ def specific_loss(logits: Tensor, weights: Tensor) -> Tensor:
     """Of the texts that fit a picture the narrower come first: butterfly before insect."""
     narrowness = weights / (weights > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
     used = narrowness.sum(0) > 0
-    target = narrowness[:, used] / narrowness[:, used].sum(0)
-    return -(target * logits[:, used].log_softmax(0)).sum(0).mean()
+    return shared_cross_entropy(logits[:, used].t(), narrowness[:, used].t())
 
 
 def distillation_loss(embeddings: Tensor, targets: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ from pictures import Simulator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clipcli.training.optimizer import descend, warm_cosine
+
 SHARES = {"known": 0.68, "everyday": 0.14, "plurals": 0.06, "glosses": 0.12}  # of a batch
 
 
@@ -60,8 +62,8 @@ def train_teacher(
     optimizer = torch.optim.AdamW(
         [*teacher.parameters(), class_embedding], lr=1e-3, weight_decay=0.01
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(steps, warm_up=30))
-    for step in range(steps):
+
+    def backward(step: int) -> Tensor:
         vectors, weights = [], []
         for name, share in SHARES.items():
             group = groups[name]
@@ -72,10 +74,11 @@ def train_teacher(
         x = torch.cat(vectors)
         texts = teacher(x + 0.015 * torch.randn_like(x))
         loss = simulated_match(texts, torch.cat(weights), class_embedding, simulator)
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
-        schedule.step()
+        return loss
+
+    factor = warm_cosine(steps, warm_up=30)
+    for step, loss in descend(optimizer, backward, range(steps), factor):
         if step % 25 == 0 or step == steps - 1:
             print(f"teacher: step {step} of {steps}, loss {loss.item():.3f}", file=sys.stderr)
     return teacher.eval().requires_grad_(False), F.normalize(class_embedding.detach(), dim=-1)
@@ -96,17 +99,3 @@ def simulated_match(
     if is_weak is None:
         is_weak = torch.zeros(len(texts), dtype=torch.bool)
     return matching_loss(texts, pictures, scenes, weights, shares, is_weak)
-
-
-def warm_cosine(steps: int, warm_up: int):
-    """Factor of the learning rate by step: a straight rise, then half a cosine down to zero."""
-
-    def factor(step: int) -> float:
-        if step < warm_up:
-            return (step + 1) / warm_up
-        return 0.5 * (
-            1
-            + float(torch.cos(torch.tensor(torch.pi * (step - warm_up) / max(1, steps - warm_up))))
-        )
-
-    return factor

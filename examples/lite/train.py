@@ -21,7 +21,7 @@ from losses import distillation_loss
 from minilm import VectorCache
 from pictures import Simulator, class_similarity
 from safetensors.torch import save_file
-from teacher import Group, simulated_match, train_teacher, warm_cosine
+from teacher import Group, simulated_match, train_teacher
 from text_tower import TextTower
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,6 +29,7 @@ from wordnet import WordNet
 
 from clipcli.labels import DEFAULT_TEMPLATE
 from clipcli.tokenizer import clip_tokenizer, token_rows
+from clipcli.training.optimizer import descend, parameter_groups, warm_cosine
 
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 1.5e-3, 0.02, 80
 DISTILLATION_WEIGHT = 8.0
@@ -98,11 +99,8 @@ def name_vectors(texts: texts_module.Texts, vectors_of: VectorCache) -> Tensor:
 
 
 def optimizer_for(tower: TextTower, class_embedding: Tensor) -> torch.optim.Optimizer:
-    matrices = [p for p in tower.parameters() if p.ndim > 1]
-    vectors = [p for p in tower.parameters() if p.ndim <= 1]
     groups = [
-        {"params": matrices, "weight_decay": WEIGHT_DECAY},
-        {"params": vectors, "weight_decay": 0.0},
+        *parameter_groups(tower.named_parameters(), WEIGHT_DECAY),
         {"params": [class_embedding], "weight_decay": 0.0, "lr": LEARNING_RATE / 10},
     ]
     return torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.98), fused=True)
@@ -113,21 +111,21 @@ def train(
 ) -> None:
     """Stage 2: match the simulated photographs and follow the teacher, both all the time."""
     optimizer = optimizer_for(tower, class_embedding)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(steps, WARM_UP))
-    parameters = [*tower.parameters(), class_embedding]
-    start = time.perf_counter()
-    for step in range(steps):
+
+    def backward(step: int) -> tuple[Tensor, Tensor]:
         batch = batches.draw()
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = tower(token_rows(batch.texts, truncate=True))
         matched = embeddings[: len(batch.weights)]
         match = simulated_match(matched, batch.weights, class_embedding, simulator, batch.is_weak)
         distil = distillation_loss(embeddings, batch.targets)
-        optimizer.zero_grad()
         (match + DISTILLATION_WEIGHT * distil).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
+        return match, distil
+
+    start = time.perf_counter()
+    factor = warm_cosine(steps, WARM_UP)
+    updates = descend(optimizer, backward, range(steps), factor, max_norm=1.0)
+    for step, (match, distil) in updates:
         if step % 50 == 0 or step == steps - 1:
             minutes = (time.perf_counter() - start) / 60
             print(

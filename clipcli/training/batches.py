@@ -1,0 +1,171 @@
+"""Which pairs each step learns from, read ahead of it.
+
+Everything is drawn from the seed, the epoch and the pair's number: neither the number of threads
+or processes nor a pause between two steps changes what is seen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clipcli.errors import NothingReadError, PhotoError
+from clipcli.records import Failure
+from clipcli.tokenizer import token_rows
+from clipcli.training.pairs import Pair
+from clipcli.training.pictures import Pictures
+from clipcli.training.processes import Processes
+
+N_BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's share. pixels: uint8 [n, px, px, 3]; tokens, rows and captions as in
+    `gradient.EncodedBatch`."""
+
+    pixels: Tensor
+    tokens: Tensor
+    rows: Tensor
+    captions: Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The order of all pairs, of which each epoch leaves out what does not fill a batch."""
+
+    n_pairs: int
+    batch_size: int
+    n_epochs: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.n_pairs // self.batch_size
+
+    @property
+    def n_steps(self) -> int:
+        return self.n_epochs * self.steps_per_epoch
+
+    def batch(self, step: int) -> NDArray[np.int64]:
+        """Numbers of the pairs of a step, in all processes together."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.n_pairs)
+        return order[position * self.batch_size :][: self.batch_size]
+
+
+class Captions:
+    """Every caption as tokens, numbered; captions of the same tokens are the same caption.
+
+    Raises TextTooLongError as `token_rows` does.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], context_length: int, truncate: bool) -> None:
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair.captions))
+        rows = map(tuple, token_rows(texts, context_length, truncate))
+        numbers: dict[tuple[int, ...], int] = {}
+        self._number = {
+            text: numbers.setdefault(row, len(numbers))
+            for text, row in zip(texts, rows, strict=True)
+        }
+        self._rows = [np.array(row) for row in numbers]
+
+    def number(self, text: str) -> int:
+        return self._number[text]
+
+    def meaning(self, pair: Pair, text: str) -> int:
+        """The number of what stands for this caption when it is compared with others."""
+        return self._number[pair.captions[0] if pair.is_label else text]
+
+    def tokens(self, numbers: NDArray[np.int64]) -> Tensor:
+        """int64 [n, longest], zeros behind the end marks."""
+        rows = [self._rows[number] for number in numbers]
+        padded = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+        for line, row in zip(padded, rows, strict=True):
+            line[: len(row)] = row
+        return torch.from_numpy(padded)
+
+
+class Batches:
+    """Draws and reads the batches of a plan. `on_failure` hears once of each unreadable file,
+    whose batches are smaller by one."""
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        captions: Captions,
+        pictures: Pictures,
+        plan: Plan,
+        processes: Processes,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        self._pairs = pairs
+        self._captions = captions
+        self._pictures = pictures
+        self._plan = plan
+        self._processes = processes
+        self._on_failure = on_failure
+        self._failed: set[int] = set()
+
+    def read(self, steps: range, n_threads: int) -> Generator[Batch]:
+        """The batches of these steps, up to two of them being read ahead."""
+        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
+        ahead: deque[list[Future[Drawn]]] = deque()
+        waiting = iter(steps)
+        try:
+            for _ in steps:
+                while len(ahead) <= N_BATCHES_AHEAD and (step := next(waiting, None)) is not None:
+                    share = self._share(step)
+                    epoch = step // self._plan.steps_per_epoch
+                    ahead.append([pool.submit(self._draw, epoch, int(n)) for n in share])
+                yield self._batch([future.result() for future in ahead.popleft()])
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _share(self, step: int) -> NDArray[np.int64]:
+        return np.array_split(self._plan.batch(step), self._processes.size)[self._processes.rank]
+
+    def _draw(self, epoch: int, number: int) -> Drawn:
+        pair = self._pairs[number]
+        chance = np.random.default_rng([self._plan.seed, epoch, number])
+        text = pair.captions[int(chance.integers(len(pair.captions)))]
+        caption, meaning = self._captions.number(text), self._captions.meaning(pair, text)
+        try:
+            return Drawn(number, caption, meaning, self._pictures.square(number, chance))
+        except PhotoError as error:
+            return Drawn(number, caption, meaning, None, str(error))
+
+    def _batch(self, drawn: list[Drawn]) -> Batch:
+        for one in drawn:
+            if one.pixels is None and one.number not in self._failed:
+                self._failed.add(one.number)
+                self._on_failure(Failure(self._pairs[one.number].path, one.error))
+        squares = [one.pixels for one in drawn if one.pixels is not None]
+        if not squares:
+            raise NothingReadError(f"not one of a batch's {len(drawn)} photographs can be read")
+        read = [one for one in drawn if one.pixels is not None]
+        distinct, rows = np.unique([one.caption for one in read], return_inverse=True)
+        return Batch(
+            torch.from_numpy(np.stack(squares)),
+            self._captions.tokens(distinct),
+            torch.from_numpy(rows),
+            torch.tensor([one.meaning for one in read]),
+        )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A pair as one epoch sees it: a square uint8 [px, px, 3] and a caption, or an error."""
+
+    number: int
+    caption: int
+    meaning: int
+    pixels: NDArray[np.uint8] | None
+    error: str = ""
