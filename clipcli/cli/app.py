@@ -8,10 +8,15 @@ import typer
 
 import clipcli
 from clipcli.cli.cache import cache_app
+from clipcli.cli.calibrate import calibrate
 from clipcli.cli.classify import classify
 from clipcli.cli.embed import embed
+from clipcli.cli.eval import evaluate
 from clipcli.cli.models import models_app
+from clipcli.cli.probe import probe_app
+from clipcli.cli.prompts import prompts_app
 from clipcli.cli.similar import similar
+from clipcli.cli.train import train
 
 app = typer.Typer(
     name="clipcli",
@@ -41,6 +46,11 @@ def options(
 
 app.command()(classify)
 app.command()(embed)
+app.command()(calibrate)
 app.command()(similar)
+app.command()(train)
+app.command("eval")(evaluate)
 app.add_typer(models_app, name="models")
+app.add_typer(prompts_app, name="prompts")
 app.add_typer(cache_app, name="cache")
+app.add_typer(probe_app, name="probe")
