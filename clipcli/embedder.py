@@ -5,8 +5,10 @@ The model itself is opened when something is met that is not known.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -75,19 +77,20 @@ class Embedder:
         path = locate(name_or_path, cache_dir, on_progress, on_note)
 
         def open_encoder(known: ModelSpec | None = None) -> Encoder:
-            from clipcli.encoder import Encoder
+            with _without_garbage_collection():
+                from clipcli.encoder import Encoder
 
-            return Encoder.open(
-                name_or_path,
-                device=device,
-                precision=precision,
-                activation=activation,
-                compile=compile,
-                cache_dir=cache_dir,
-                on_progress=on_progress,
-                on_note=on_note,
-                known=known,
-            )
+                return Encoder.open(
+                    name_or_path,
+                    device=device,
+                    precision=precision,
+                    activation=activation,
+                    compile=compile,
+                    cache_dir=cache_dir,
+                    on_progress=on_progress,
+                    on_note=on_note,
+                    known=known,
+                )
 
         cache = Cache(root, on_warning or (lambda line: None)) if remember else None
         if cache is None:
@@ -99,6 +102,8 @@ class Embedder:
             encoder = open_encoder()
             specs.remember(encoder.spec)
             return cls(encoder.spec, lambda: encoder, cache)
+        if precision == "int8" != spec.precision and on_note is not None:
+            on_note(f"--precision int8 did not suit this model: {spec.precision} instead")
         return cls(spec, lambda: open_encoder(spec), cache)
 
     def encoder(self) -> Encoder:
@@ -151,3 +156,15 @@ class Embedder:
         if self._texts is not None:
             self._texts.remember_doubts(words, prompts, doubts)
         return doubts
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Importing torch makes objects that stay; to look for garbage among them takes 0.25 s."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

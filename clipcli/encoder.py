@@ -2,51 +2,71 @@
 
 from __future__ import annotations
 
-import ctypes
+import copy
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from clipcli import checkpoint, hub
 from clipcli.default_model import AUTO, resolve_auto
 from clipcli.errors import ModelError, UsageError
 from clipcli.locate import locate
+from clipcli.model import int8_check
 from clipcli.model.clip import CLIP
 from clipcli.model.efficientnet_lite import EfficientNetLite
-from clipcli.preprocess import PreprocessConfig, normalise
+from clipcli.model.heap import keep_freed_memory
+from clipcli.model.replicas import Replica, Replicas
+from clipcli.model.towers import Tower, image_tower, int8_image_tower, suits_int8, text_tower
+from clipcli.model.vision_transformer import VisionTransformer
+from clipcli.placement import (
+    DTYPES,
+    choose_device,
+    choose_precision,
+    compute_float32_exactly,
+    dtype_of,
+    replica_devices,
+)
+from clipcli.preprocess import PreprocessConfig
 from clipcli.records import Activation, Precision
 from clipcli.spec import ModelSpec
 from clipcli.tokenizer import clip_tokenizer, token_rows
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
-N_PROMPTS_AT_ONCE = 256  # bounds the memory of a long list of labels
+__all__ = ["DTYPES", "Encoder", "choose_device", "choose_precision"]
+
+N_TOKENS_AT_ONCE = 4096  # of all prompts in a batch: enough for any device, and bounds the memory
+N_FOR_A_CORE = 16  # photographs at once; more are no faster
+N_COMPILED_AT_ONCE = 256  # photographs, where finding out would mean compiling twice
 
 
-@dataclass(frozen=True)
 class Encoder:
     """A model on its device, in its precision.
 
-    `name` is what the user called it; `fingerprint` is the SHA-256 of its tensors,
-    architecture and preprocessing, the same whatever file it came from.
+    `spec` says all there is to know of it. Of `model`, the architecture and what is not part of
+    an encoder is for all to read; the encoders' weights may have been laid out anew elsewhere.
     """
 
-    name: str
-    model: CLIP
-    preprocess: PreprocessConfig
-    fingerprint: str
-    device: torch.device
-    precision: Precision
-    path: str = ""
+    def __init__(
+        self,
+        spec: ModelSpec,
+        model: CLIP,
+        images: Replicas,
+        make_text_tower: Callable[[], Tower],
+    ) -> None:
+        self.spec = spec
+        self.model = model
+        self._images = images
+        self._make_text_tower = make_text_tower
+        self._text_tower: Tower | None = None
+        self._lock = Lock()
 
     @classmethod
     def open(
@@ -66,60 +86,108 @@ class Encoder:
 
         `lite` is the embedded model, `auto` is ViT-B/32 where that can be had, else `lite`.
         A name wins over a file of that name; `./ViT-B/32` is a path. `on_progress` gets the
-        bytes downloaded and the total, `on_note` a line of talk.
-        Raises ModelError where there is no such model, UsageError for a device that is not here.
+        bytes downloaded and the total, `on_note` a line of talk. `compile` has torch.compile
+        work on the image encoder, which takes minutes. `known` is what an earlier opening of the
+        same files with the same options came to: nothing is then hashed, compared or chosen.
+        Raises ModelError where there is no such model, UsageError for a device that is not here
+        and for options that do not go together.
         """
-        on_device = choose_device(device)
-        chosen = choose_precision(precision, on_device)
-        if on_device.type == "cpu":
-            _keep_freed_memory()
+        note = on_note or _say_nothing
+        on_device = choose_device(known.device if known else device)
+        chosen = known.precision if known else choose_precision(precision, on_device, note)
+        if compile and precision == "int8":
+            raise UsageError("--precision int8 is not compiled; leave out --compile")
         if name_or_path == AUTO:
             root = hub.cache_root(cache_dir)
             name_or_path = resolve_auto(root, on_progress, on_note)
         path = locate(name_or_path, cache_dir, on_progress, on_note)
         model, preprocess = checkpoint.load(path, activation)
-        fingerprint = model_fingerprint(model, preprocess)
-        model = model.to_precision(DTYPES[chosen]).to(on_device)
-        return cls(name_or_path, model, preprocess, fingerprint, on_device, chosen)
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What there is to know without the model."""
-        text = self.model.config.text
-        return ModelSpec(
-            self.name,
-            str(self.path),
-            None,
-            self.fingerprint,
-            self.preprocess,
-            self.embed_dim,
-            text.context_length,
-            self.logit_scale,
-            self.model.evidence is not None,
-            str(self.device),
-            self.precision,
+        fingerprint = known.fingerprint if known else model_fingerprint(model, preprocess)
+        if on_device.type == "cpu":
+            keep_freed_memory()  # after loading: weights that are laid out anew are handed back
+        if on_device.type == "cuda" and chosen == "fp32":
+            compute_float32_exactly()
+        images, chosen = _open_images(
+            model, preprocess, on_device, chosen, compile, note, is_known=known is not None
+        )
+        spec = ModelSpec(
+            name=name_or_path,
+            path=str(path.absolute()),
+            activation=activation,
+            fingerprint=fingerprint,
+            preprocess=preprocess,
+            embed_dim=model.config.embed_dim,
+            context_length=model.config.text.context_length,
+            logit_scale=float(model.logit_scale.exp()),
+            judges_words=model.evidence is not None,
+            device=str(on_device),
+            precision=chosen,
+        )
+        return cls(
+            spec,
+            model,
+            images,
+            lambda: text_tower(model, dtype_of(chosen), replica_devices(on_device)[0]),
         )
 
     @property
-    def default_batch_size(self) -> int:
-        """Photographs in one forward pass where the user does not say."""
-        return 16 if self.device.type == "cpu" else 256
+    def name(self) -> str:
+        """What the user called the model."""
+        return self.spec.name
+
+    @property
+    def preprocess(self) -> PreprocessConfig:
+        """What the model was trained to see."""
+        return self.spec.preprocess
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of tensors, architecture and preprocessing, whatever file they came from."""
+        return self.spec.fingerprint
+
+    @property
+    def precision(self) -> Precision:
+        """What the images are encoded in."""
+        return self.spec.precision
+
+    @property
+    def device(self) -> torch.device:
+        """`cuda` without a number stands for all GPUs."""
+        return torch.device(self.spec.device)
 
     @property
     def embed_dim(self) -> int:
         """Length of an embedding."""
-        return self.model.config.embed_dim
+        return self.spec.embed_dim
 
     @property
     def logit_scale(self) -> float:
         """What cosines are multiplied with before the softmax."""
-        return float(self.model.logit_scale.exp())
+        return self.spec.logit_scale
+
+    @cached_property
+    def default_batch_size(self) -> int:
+        """Photographs for one call of `encode_pixels` where the user does not say.
+
+        On CUDA, found by a try. On a CPU more at once is no faster, and comes later.
+        """
+        replicas = self._images.replicas
+        if self.device.type == "cpu" and not replicas[0].one_size:
+            return min(N_FOR_A_CORE * len(replicas), 256)
+        if self.device.type == "cuda" and not replicas[0].one_size:
+            sizes = [replica.fitting_batch_size(self.preprocess.px) for replica in replicas]
+            return len(sizes) * min(sizes)
+        return len(replicas) * N_COMPILED_AT_ONCE
 
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Photographs uint8 [n, px, px, 3] -> unit float32 [n, d]."""
-        with torch.inference_mode(), self._exact_float32():
-            pictures = normalise(torch.from_numpy(pixels).to(self.device), self.preprocess)
-            return _unit(self.model.encode_image(pictures))
+        """Photographs uint8 [n, px, px, 3] -> unit float32 [n, d].
+
+        Several threads may call it; on CUDA, one then copies while another computes. A batch that
+        memory is too small for is cut in halves, and so are all later ones.
+        """
+        if not len(pixels):
+            return np.empty((0, self.embed_dim), dtype=np.float32)
+        return self._images.encode(pixels)
 
     def encode_texts(self, texts: Sequence[str], truncate: bool = False) -> NDArray[np.float32]:
         """Texts -> unit float32 [n, d]. Texts of the same tokens get exactly the same embedding.
@@ -133,17 +201,22 @@ class Encoder:
                 f"{self.name}: a vocabulary of {text_config.vocab_size:,} tokens; expected CLIP's"
                 f" {clip_tokenizer().n_tokens:,}; only its image embeddings can be used here"
             )
+        if not texts:
+            return np.empty((0, self.embed_dim), dtype=np.float32)
         rows = [tuple(row) for row in token_rows(texts, text_config.context_length, truncate)]
-        distinct = {row: index for index, row in enumerate(dict.fromkeys(rows))}
-        tokens = torch.zeros(len(distinct), text_config.context_length, dtype=torch.int64)
-        for row, index in distinct.items():
-            tokens[index, : len(row)] = torch.tensor(row)
-        with torch.inference_mode(), self._exact_float32():
+        # by length: what stands behind the end mark has no say, and is not computed
+        distinct = sorted(set(rows), key=lambda row: (len(row), row))
+        with self._lock:
+            if self._text_tower is None:
+                self._text_tower = self._make_text_tower()
+        device = replica_devices(self.device)[0]
+        with torch.inference_mode():
             embeddings = [
-                _unit(self.model.encode_text(part.to(self.device)))
-                for part in torch.split(tokens, N_PROMPTS_AT_ONCE)
+                self._text_tower(torch.from_numpy(batch).to(device)).cpu().numpy()
+                for batch in _token_batches(distinct)
             ]
-        return np.concatenate(embeddings)[[distinct[row] for row in rows]]
+        place = {row: index for index, row in enumerate(distinct)}
+        return np.concatenate(embeddings)[[place[row] for row in rows]]
 
     def lacks_evidence(self, words: Sequence[str], prompts: Sequence[str]) -> list[bool]:
         """For each word and the prompt it stands in, whether it names nothing this model learned.
@@ -153,42 +226,66 @@ class Encoder:
         evidence, visual = self.model.evidence, self.model.visual
         if evidence is None or not isinstance(visual, EfficientNetLite):
             return [False] * len(words)
-        embeddings = torch.from_numpy(self.encode_texts(prompts, truncate=True)).to(self.device)
+        embeddings = torch.from_numpy(self.encode_texts(prompts, truncate=True))
         with torch.inference_mode():
-            known: list[bool] = evidence(list(words), embeddings, visual.class_embedding).tolist()
+            classes = visual.class_embedding.cpu()
+            known: list[bool] = evidence(list(words), embeddings, classes).tolist()
         return [not one for one in known]
 
-    def _exact_float32(self) -> AbstractContextManager[object]:
-        """CUDA's convolutions use 10-bit mantissas for float32 unless told not to."""
-        if self.device.type == "cuda" and self.precision == "fp32":
-            return torch.backends.cudnn.flags(allow_tf32=False)
-        return nullcontext()
+
+def _open_images(
+    model: CLIP,
+    preprocess: PreprocessConfig,
+    device: torch.device,
+    precision: Precision,
+    compiled: bool,
+    note: Callable[[str], None],
+    is_known: bool,
+) -> tuple[Replicas, Precision]:
+    """The image encoder on its devices, and the precision that it came to."""
+    visual = model.visual
+    if precision == "int8":
+        tower = _int8_tower(visual, preprocess, device, note, is_known)
+        if tower is not None:
+            visual.to("meta")  # its weights live on in the tower
+            return Replicas.of_cores(tower, torch.get_num_threads()), "int8"
+        precision = choose_precision("auto", device)
+    devices = replica_devices(device)
+    dtype = dtype_of(precision)
+    if device.type == "cpu" and not compiled:
+        tower = image_tower(visual, preprocess, dtype, device)
+        return Replicas.of_cores(tower, torch.get_num_threads()), precision
+    parts = [visual, *(copy.deepcopy(visual) for _ in devices[1:])]
+    replicas = [
+        Replica(image_tower(part, preprocess, dtype, one, compiled=compiled), one, compiled)
+        for part, one in zip(parts, devices, strict=True)
+    ]
+    return Replicas(replicas), precision
 
 
-def choose_device(device: str) -> torch.device:
-    """`auto` is CUDA, then MPS, then the CPU. Raises UsageError for a device that is not here."""
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or not (number.isdigit() or ":" not in device):
-        raise UsageError(f"--device {device}: expected auto, cpu, cuda, cuda:1 or mps")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"--device {device}: {torch.cuda.device_count()} CUDA devices found;"
-            " pass --device auto or --device cpu"
-        )
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise UsageError(f"--device {device}: no MPS device found; pass --device auto")
-    return torch.device(device)
-
-
-def choose_precision(precision: Precision, device: torch.device) -> Precision:
-    """`auto` is float32 on a CPU and float16 on accelerators, as the reference."""
-    if precision == "auto":
-        return "fp32" if device.type == "cpu" else "fp16"
-    return precision
+def _int8_tower(
+    visual: torch.nn.Module,
+    preprocess: PreprocessConfig,
+    device: torch.device,
+    note: Callable[[str], None],
+    is_known: bool,
+) -> Tower | None:
+    """The image encoder in int8, or None and a note why not."""
+    if not suits_int8(visual):
+        note("int8 is for vision transformers, and this model is none: --precision auto instead")
+        return None
+    assert isinstance(visual, VisionTransformer)
+    tower = int8_image_tower(visual, preprocess, dtype_of("int8"))
+    if not is_known:
+        exact = image_tower(visual, preprocess, torch.float32, device)
+        cosine = int8_check.lowest_cosine(exact, tower, preprocess.px)
+        if not cosine >= int8_check.LEAST_COSINE:  # not a number, too
+            note(
+                f"int8 changes this model's embeddings too much (a cosine of {cosine:.3f} to"
+                f" float32, {int8_check.LEAST_COSINE} is the least): --precision auto instead"
+            )
+            return None
+    return tower
 
 
 def model_fingerprint(model: CLIP, preprocess: PreprocessConfig) -> str:
@@ -208,18 +305,6 @@ def model_fingerprint(model: CLIP, preprocess: PreprocessConfig) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def _keep_freed_memory() -> None:
-    """Let glibc keep what a layer frees for the next one, rather than hand it back to the system.
-
-    Fetching each large tensor anew costs ViT-B/32 7 % and lite half its speed at a batch of 32
-    (two cores).
-    """
-    with suppress(OSError, AttributeError):  # another C library, which has no such switch
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)  # bytes, the most it takes
-
-
 def _tensor_digest(tensor: torch.Tensor) -> str:
     digest = hashlib.sha256(str(tuple(tensor.shape)).encode())
     number = "<f4" if tensor.is_floating_point() else "<i8"
@@ -227,6 +312,19 @@ def _tensor_digest(tensor: torch.Tensor) -> str:
     return digest.hexdigest()
 
 
-def _unit(embeddings: torch.Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = F.normalize(embeddings.float(), dim=-1).cpu().numpy()
-    return array
+def _token_batches(rows: Sequence[tuple[int, ...]]) -> Iterator[NDArray[np.int64]]:
+    """Rows sorted by length -> int64 [n, length of the longest among them], zeros behind."""
+    start = 0
+    while start < len(rows):
+        stop = start + 1
+        while stop < len(rows) and (stop + 1 - start) * len(rows[stop]) <= N_TOKENS_AT_ONCE:
+            stop += 1
+        tokens = np.zeros((stop - start, len(rows[stop - 1])), dtype=np.int64)
+        for index, row in enumerate(rows[start:stop]):
+            tokens[index, : len(row)] = row
+        yield tokens
+        start = stop
+
+
+def _say_nothing(line: str) -> None:
+    pass

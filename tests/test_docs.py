@@ -47,12 +47,12 @@ def _readme_lines() -> list[str]:
 
 def test_the_readme_shows_every_command() -> None:
     shown = " ".join(_readme_lines())
-    assert all(f"clipcli {name}" in shown for name in _commands())
+    assert [name for name in _commands() if f"clipcli {name}" not in shown] == []
 
 
 @pytest.mark.parametrize("line", _readme_lines())
 def test_every_option_in_the_readme_exists(line: str) -> None:
-    words = shlex.split(line)[1:]
+    words = shlex.split(line, comments=True)[1:]
     name = words[0]
     if f"{name} {' '.join(words[1:2])}" in _commands():
         name = f"{name} {words[1]}"

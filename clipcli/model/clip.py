@@ -84,10 +84,7 @@ class CLIP(nn.Module):
 
     def to_precision(self, dtype: torch.dtype) -> Self:
         """Weights in `dtype`, but what halves lose most in float32: norms, scale, evidence."""
-        self.to(dtype)
-        for module in self.modules():
-            if isinstance(module, nn.LayerNorm | nn.BatchNorm2d | EvidenceTest):
-                module.float()
+        to_precision(self, dtype)
         self.logit_scale.data = self.logit_scale.data.float()
         return self
 
@@ -109,6 +106,14 @@ class CLIP(nn.Module):
         elif isinstance(self.visual, ModifiedResNet):
             _initialize_resnet(self.visual)
         return self
+
+
+def to_precision(module: nn.Module, dtype: torch.dtype) -> None:
+    """A CLIP's part in `dtype`, but its norms and its evidence in float32."""
+    module.to(dtype)
+    for part in module.modules():
+        if isinstance(part, nn.LayerNorm | nn.BatchNorm2d | EvidenceTest):
+            part.float()
 
 
 def _initialize_transformer(transformer: Transformer) -> None:

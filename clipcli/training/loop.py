@@ -14,7 +14,8 @@ import torch
 from clipcli.engine import default_workers
 from clipcli.errors import OutputError, UsageError
 from clipcli.model.config import VisionTransformerConfig
-from clipcli.placement import choose_device, has_bfloat16, keep_freed_memory
+from clipcli.model.heap import keep_freed_memory
+from clipcli.placement import choose_device, has_bfloat16
 from clipcli.preprocess import normalise
 from clipcli.records import Failure
 from clipcli.training import history

@@ -1,0 +1,96 @@
+"""A linear layer in 8-bit integers: weights by output channel, activations by token.
+
+Each token has a scale of its own, the largest of its values over 127, so what a photograph becomes
+does not depend on its neighbours in the batch, as it would with one scale for all. The machine
+multiplies unsigned activations with signed weights; with s and t the scales of token and channel
+and z the zero point,
+
+    x W + b  ~  s * (t * (q W_q) - z * t * sum(W_q)) + b,    q = round(x / s) + z,
+
+where the middle is one call of oneDNN's: t and the sum are known beforehand.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clipcli.records import Activation
+
+# Added to a float32 below it, 2**23 leaves no bits for a fraction: the sum is rounded, and the
+# integer stands in its lowest byte. A rounding and a conversion less, on the largest tensors.
+_ROUNDING = 2.0**23
+# activations have nearly nothing below zero, so the range is given to what lies above it
+_LEAST = {"quickgelu": -0.27847, "gelu": -0.16998}  # of swish, as QuickGELU is computed here
+_ZERO_POINT_SIGNED, _ZERO_POINT_ACTIVATED = 128, 32
+_SMALLEST_SCALE = 1e-12  # of a token that is all zeros
+
+
+def is_available() -> bool:
+    """Whether this PyTorch has the operators."""
+    return hasattr(torch.ops.onednn, "qlinear_pointwise") and hasattr(
+        torch.ops.onednn, "qlinear_prepack"
+    )
+
+
+class Int8Linear:
+    """A `Linear` (see packed.py) on float32 activations.
+
+    dtype: of what is neither activation nor residual. follows: the activation that made its
+    input, if one did.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        dtype: torch.dtype,
+        follows: Activation | None = None,
+    ) -> None:
+        """weight: float32 [out, in]; bias: float32 [out]."""
+        self.dtype = dtype
+        self.channel_scales = weight.abs().amax(dim=1).clamp_min_(_SMALLEST_SCALE) / 127
+        quantised = (weight / self.channel_scales[:, None]).round_().to(torch.int8)
+        self.weight: Tensor = torch.ops.onednn.qlinear_prepack(quantised, None)
+        self.bias = bias
+        self.least = None if follows is None else _LEAST[follows]
+        self.zero_point = _ZERO_POINT_SIGNED if follows is None else _ZERO_POINT_ACTIVATED
+        self.offsets = -self.zero_point * self.channel_scales * quantised.sum(dim=1)
+        self._zeros = torch.zeros(len(weight), dtype=torch.int32)
+        self._rounding = torch.tensor(_ROUNDING + self.zero_point)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        # the scale is rounded before it is used, so that bfloat16 does not cost the row anything
+        scales = self._scales(x).to(self.dtype)
+        product = self._product(x, scales.float(), self.dtype)
+        return product.mul_(scales).add_(self.bias.to(self.dtype))
+
+    def activated(self, x: Tensor, activation: Activation) -> Tensor:
+        scales = self._scales(x)
+        product = self._product(x, scales, torch.float32)
+        out = torch.addcmul(self.bias, product, scales, out=product)
+        return F.silu(out, inplace=True) if activation == "quickgelu" else F.gelu(out)
+
+    def plus(self, x: Tensor, residual: Tensor) -> Tensor:
+        scales = self._scales(x)
+        product = self._product(x, scales, torch.float32)
+        return torch.addcmul(residual, product, scales, out=product).add_(self.bias)
+
+    def _scales(self, x: Tensor) -> Tensor:
+        """float32 [n, in] -> the scale of each token, [n, 1]."""
+        if self.least is None:
+            largest = x.abs().amax(dim=1, keepdim=True)
+            return largest.mul_(1 / 127).clamp_min_(_SMALLEST_SCALE)
+        largest = x.amax(dim=1, keepdim=True)
+        return largest.mul_(1 / (255 - self.zero_point)).clamp_min_(-self.least / self.zero_point)
+
+    def _product(self, x: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+        """x W / s in `dtype`; x is overwritten."""
+        rounded = torch.addcmul(self._rounding, x, scales.reciprocal(), out=x)
+        quantised = rounded.view(torch.int32).to(torch.uint8)
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(
+            quantised, 1.0, 0, self.weight, self.channel_scales, self._zeros, self.offsets,
+            1.0, 0, dtype, "none", [], "",
+        )  # fmt: skip
+        return product

@@ -1,0 +1,71 @@
+"""A linear layer as a CPU multiplies it fastest: weights laid out once, and what follows the
+product done before it leaves the registers.
+
+The operators are those that torch.compile itself calls; they carry no promise, so they are looked
+for, and without them the plain layers serve.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from clipcli.records import Activation
+
+# by the name that oneDNN gives them; QuickGELU is the swish of a scaled input, see fast_cpu
+_ONEDNN_NAMES = {"quickgelu": "swish", "gelu": "gelu"}
+
+
+class Linear(Protocol):
+    """What the transformer blocks in fast_cpu are made of.
+
+    Inputs and outputs are rows [n, in] and [n, out]. An input may be overwritten.
+    """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x W + b, in the precision around the products."""
+
+    def activated(self, x: Tensor, activation: Activation) -> Tensor:
+        """The activation of x W + b, in x's precision; QuickGELU's as swish."""
+
+    def plus(self, x: Tensor, residual: Tensor) -> Tensor:
+        """x W + b + residual, in the precision of the residual."""
+
+
+def is_available() -> bool:
+    """Whether this PyTorch has the operators."""
+    return (
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    )
+
+
+class PackedLinear:
+    """A `Linear` in `dtype` throughout, bfloat16 or float32."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+        """weight: float32 [out, in]; bias: float32 [out]."""
+        self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype).contiguous())
+        self.bias = None if bias is None else bias.to(dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._product(x, "none")
+
+    def activated(self, x: Tensor, activation: Activation) -> Tensor:
+        return self._product(x, _ONEDNN_NAMES[activation])
+
+    def plus(self, x: Tensor, residual: Tensor) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+            x, residual, self.weight, self.bias, "add"
+        )
+        return out
+
+    def _product(self, x: Tensor, then: str) -> Tensor:
+        # "none" is GELU's own formula, neither tanh nor any other approximation
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self.weight, self.bias, then, [], "none"
+        )
+        return out
