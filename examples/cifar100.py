@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import clipcli
-from clipcli.metrics import wilson_interval
+from clipcli.evaluation.metrics import wilson_interval
 from clipcli.model.clip import CLIP
 from clipcli.preprocess import ImageTransform
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from program import Result, run
 
-from clipcli import calibration_file
+from clipcli.presence import calibration_file
 
 Cli = Callable[..., Result]
 SIDE = 160  # of a piece cut out of an example photograph

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from clipcli import calibration, calibration_file, pairs, presence
-from clipcli.calibration import Examples, Measured, Rates
-from clipcli.calibration_file import Calibration
+from clipcli import presence
 from clipcli.errors import UsageError
 from clipcli.labels import Label, Text
 from clipcli.preprocess import PreprocessConfig
-from clipcli.presence import Presence, Thresholds
+from clipcli.presence import Presence, Thresholds, calibration, calibration_file, pairs
+from clipcli.presence.calibration import Examples, Measured, Rates
+from clipcli.presence.calibration_file import Calibration
 from clipcli.scoring import Classifier
 from clipcli.spec import ModelSpec
 

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from shared import SHARED
 
-from clipcli import calibration, pairs, pipeline, presence, scoring
-from clipcli.calibration import Examples
+from clipcli import pipeline, presence, scoring
 from clipcli.embedder import Embedder
 from clipcli.evaluation import folder_labels
+from clipcli.evaluation.truth import read_truth
 from clipcli.labels import DEFAULT_TEMPLATE
-from clipcli.presence import Presence
+from clipcli.presence import Presence, calibration, pairs
+from clipcli.presence.calibration import Examples
 from clipcli.records import Embedded, Photo, Prediction
-from clipcli.truth import read_truth
 
 CIFAR = SHARED / "reference" / "cifar"
 N_SEEDS = 20

@@ -15,7 +15,7 @@ from program import Result, run
 from shared import SHARED
 from sklearn.metrics import accuracy_score, precision_score, recall_score
 
-from clipcli.metrics import wilson_interval
+from clipcli.evaluation.metrics import wilson_interval
 
 Cli = Callable[..., Result]
 NAMES = ("astronaut", "cat", "coffee", "galaxies", "photographer", "rocket")

@@ -16,9 +16,9 @@ from pictures import ORIENTATIONS, noise, save_turned
 from PIL import Image
 from program import Result
 
-from clipcli.metrics import Bin
-from clipcli.report_page import THUMBNAIL_PX, thumbnail
-from clipcli.report_pictures import confusion_picture, reliability_picture
+from clipcli.evaluation.metrics import Bin
+from clipcli.evaluation.page import THUMBNAIL_PX, thumbnail
+from clipcli.evaluation.pictures import confusion_picture, reliability_picture
 
 Cli = Callable[..., Result]
 SVG = "{http://www.w3.org/2000/svg}"

@@ -14,7 +14,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from clipcli import metrics
+from clipcli.evaluation import metrics
 
 N_LABELS = 7
 Answers = tuple[metrics.Indices, metrics.Indices]

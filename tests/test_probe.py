@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from clipcli import probe, probe_curve, probe_file
+from clipcli import probe
 from clipcli.errors import UsageError
 from clipcli.part_file import PartFile
 from clipcli.preprocess import PreprocessConfig
-from clipcli.probe import Origin, Probe
+from clipcli.probe import Origin, Probe, curve, probe_file
 from clipcli.scoring import Classifier, label_photos
 from clipcli.spec import ModelSpec
 
@@ -150,11 +150,11 @@ def test_another_model_or_preprocessing_is_refused_with_what_to_pass() -> None:
 
 def test_the_curve_tests_only_what_was_not_taught() -> None:
     x, truth, classifier = world(5, 0.9)
-    assert probe_curve.most_shots(truth) == 4
-    one, four = probe_curve.learning_curve(x, truth, classifier, [1, 4], n_splits=3, seed=0)
+    assert curve.most_shots(truth) == 4
+    one, four = curve.learning_curve(x, truth, classifier, [1, 4], n_splits=3, seed=0)
     assert (one.shots, four.shots) == (1, 4)
     for point in (one, four):
         assert point.probe_interval.low <= point.probe <= point.probe_interval.high
         assert point.gain == pytest.approx(point.probe - point.zero_shot)
-    again = probe_curve.learning_curve(x, truth, classifier, [4], n_splits=3, seed=0)
+    again = curve.learning_curve(x, truth, classifier, [4], n_splits=3, seed=0)
     assert next(again) == four

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from shared import SHARED
 
 from clipcli.errors import UsageError
-from clipcli.probe_file import read_probe
+from clipcli.probe.probe_file import read_probe
 
 Cli = Callable[..., Result]
 CIFAR = SHARED / "reference" / "cifar"

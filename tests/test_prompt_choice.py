@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from shared import SHARED
 
-from clipcli import pipeline, truth
+from clipcli import pipeline
 from clipcli.embedder import Embedder
 from clipcli.errors import UsageError
-from clipcli.evaluation import folder_labels
+from clipcli.evaluation import folder_labels, truth
+from clipcli.evaluation.metrics import paired_interval
 from clipcli.labels import DEFAULT_TEMPLATE, Label, Text
-from clipcli.metrics import paired_interval
-from clipcli.prompt_candidates import (
+from clipcli.prompts.candidates import (
     Candidate,
     candidate_classifiers,
     own_rewordings,
@@ -26,7 +26,7 @@ from clipcli.prompt_candidates import (
     spelled_out,
     template_candidates,
 )
-from clipcli.prompt_choice import (
+from clipcli.prompts.choice import (
     Choice,
     Half,
     Trial,

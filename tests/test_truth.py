@@ -9,7 +9,7 @@ import pytest
 from pictures import save
 
 from clipcli.errors import UsageError
-from clipcli.truth import LabelledPhoto, Truth, model_words, read_truth
+from clipcli.evaluation.truth import LabelledPhoto, Truth, model_words, read_truth
 
 
 @pytest.fixture

@@ -25,10 +25,10 @@ from clipcli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clipcli.calibration import Measured, Rates
-    from clipcli.calibration_file import Calibration
     from clipcli.images import Found
     from clipcli.labels import Label
+    from clipcli.presence.calibration import Measured, Rates
+    from clipcli.presence.calibration_file import Calibration
 
 MIN_PHOTOS = 2  # of each label: one to fit to, one to measure on
 
@@ -63,11 +63,13 @@ def calibrate(
     """
     import numpy as np
 
-    from clipcli import calibration, calibration_file, evaluation, pipeline, presence, truth
-    from clipcli import pairs as pairing
+    from clipcli import evaluation, pipeline, presence
     from clipcli.cli import run
+    from clipcli.evaluation import truth
     from clipcli.labels import read_labels_file
     from clipcli.part_file import PartFile
+    from clipcli.presence import calibration, calibration_file
+    from clipcli.presence import pairs as pairing
     from clipcli.records import Embedded, Photo
     from clipcli.templates import choose_templates
     from clipcli.writers import Stdout
@@ -159,7 +161,7 @@ def _check_enough(labelled: str, labels: Sequence[Label], names: Sequence[str]) 
 def _text(done: Calibration) -> str:
     """The thresholds, and what they cost."""
     from clipcli.cli.eval_text import table_text
-    from clipcli.evaluation_tables import Table
+    from clipcli.evaluation.tables import Table
 
     measured, thresholds = done.measured, done.thresholds
     table = Table(

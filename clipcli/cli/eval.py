@@ -74,9 +74,9 @@ def evaluate(
 
     Example: clipcli eval photos/ --report mistakes.html
     """
-    from clipcli import evaluation, pipeline, report_page, truth
+    from clipcli import evaluation, pipeline
     from clipcli.cli import run
-    from clipcli.evaluation import Asked
+    from clipcli.evaluation import Asked, page, truth
     from clipcli.records import Embedded, Failure, Photo
     from clipcli.templates import choose_templates
     from clipcli.writers import Stdout
@@ -140,7 +140,7 @@ def evaluate(
         text = _text(evaluations)
         as_json = _json(evaluation.json_object(evaluations, failed))
         if page_file is not None:
-            page_file.write(report_page.page(evaluations).encode())
+            page_file.write(page.page(evaluations).encode())
         if json_file is not None:
             json_file.write(as_json)
         stdout = Stdout()

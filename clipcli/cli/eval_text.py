@@ -10,8 +10,8 @@ from clipcli.errors import one_line
 
 if TYPE_CHECKING:
     from clipcli.evaluation import Evaluation
-    from clipcli.evaluation_tables import Table
-    from clipcli.metrics import Bin
+    from clipcli.evaluation.metrics import Bin
+    from clipcli.evaluation.tables import Table
 
 N_CONFUSIONS = 10
 BAR_WIDTH = 40
@@ -19,7 +19,7 @@ BAR_WIDTH = 40
 
 def evaluation_text(evaluation: Evaluation) -> str:
     """Everything about one classifier."""
-    from clipcli import evaluation_tables as tables
+    from clipcli.evaluation import tables as tables
 
     asked = evaluation.asked
     heading = (
@@ -34,7 +34,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
 
 def comparison_text(evaluations: Sequence[Evaluation]) -> str:
     """One line for each classifier, and how it differs from the first."""
-    from clipcli import evaluation_tables as tables
+    from clipcli.evaluation import tables as tables
 
     first = evaluations[0]
     return (
@@ -66,7 +66,7 @@ def table_text(table: Table) -> str:
 
 def _reliability(bins: Sequence[Bin]) -> Table:
     """A bar as long as the share that was right, and a | where the probabilities said it ends."""
-    from clipcli.evaluation_tables import Table, percent
+    from clipcli.evaluation.tables import Table, percent
 
     rows = []
     for one in bins:

@@ -12,10 +12,10 @@ from clipcli.cli.report import Report
 from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from clipcli.calibration_file import Calibration
     from clipcli.embedder import Embedder
     from clipcli.labels import Label
     from clipcli.pipeline import Labeller
+    from clipcli.presence.calibration_file import Calibration
     from clipcli.probe import Probe
 
 
@@ -32,7 +32,8 @@ class Asked:
 
 def read(options: LabelOptions, report: Report) -> Asked:
     """Raises UsageError for labels, templates or files that cannot work."""
-    from clipcli import calibration_file, probe_file
+    from clipcli.presence import calibration_file
+    from clipcli.probe import probe_file
 
     _check(options)
     if options.probe is not None:
@@ -47,7 +48,8 @@ def open_labeller(
     asked: Asked, embedder: Embedder, preprocessing: str, truncate: bool, report: Report
 ) -> Labeller:
     """The function from embeddings to labels. `preprocessing`: as `DecodeOptions.describe`."""
-    from clipcli import calibration_file, pipeline, presence, scoring
+    from clipcli import pipeline, presence, scoring
+    from clipcli.presence import calibration_file
 
     options = asked.options
     if asked.probe is not None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from clipcli.images import Found
     from clipcli.probe import Origin
-    from clipcli.probe_curve import Point
+    from clipcli.probe.curve import Point
 
 probe_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -77,11 +77,13 @@ def fit(
     """
     import numpy as np
 
-    from clipcli import evaluation, pipeline, probe_curve, probe_file, truth
+    from clipcli import evaluation, pipeline
     from clipcli import probe as probes
     from clipcli.cli import run
+    from clipcli.evaluation import truth
     from clipcli.labels import read_labels_file
     from clipcli.part_file import PartFile
+    from clipcli.probe import curve, probe_file
     from clipcli.records import Embedded, Photo
     from clipcli.templates import choose_templates
     from clipcli.writers import Stdout
@@ -124,7 +126,7 @@ def fit(
             x, y, classifier, embedder.spec, options.decode.describe(), chosen_templates
         )
         if asked_shots:
-            most = probe_curve.most_shots(y)
+            most = curve.most_shots(y)
             measured = [n_shots for n_shots in asked_shots if n_shots <= most]
             if not measured:
                 raise UsageError(
@@ -133,7 +135,7 @@ def fit(
                 )
             if len(measured) < len(asked_shots):
                 report.note(f"a label has {most + 1} photographs: more than {most} not measured")
-            points = probe_curve.learning_curve(x, y, classifier, measured, splits, seed)
+            points = curve.learning_curve(x, y, classifier, measured, splits, seed)
             stdout = Stdout()
             for line in _table(points):
                 stdout.write(f"{line}\n".encode())

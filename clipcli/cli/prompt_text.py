@@ -9,7 +9,7 @@ from clipcli.errors import one_line
 
 if TYPE_CHECKING:
     from clipcli.labels import Label
-    from clipcli.prompt_choice import Choice, Trial
+    from clipcli.prompts.choice import Choice, Trial
 
 N_BEST_SHOWN = 5
 
@@ -17,7 +17,7 @@ N_BEST_SHOWN = 5
 def choice_text(choice: Choice, labels: Sequence[Label], seed: int) -> str:
     """What was tried on the first half, what came of it on the other, and the verdict."""
     from clipcli.cli.eval_text import table_text
-    from clipcli.evaluation_tables import Table, percent
+    from clipcli.evaluation.tables import Table, percent
 
     n = choice.n_chosen_on
     best = [
@@ -69,7 +69,7 @@ def _labels_of(n: int) -> str:
 
 
 def _figures(trial: Trial) -> list[str]:
-    from clipcli.evaluation_tables import percent
+    from clipcli.evaluation.tables import percent
 
     before, after = trial.accuracies
     low, high = trial.interval
@@ -86,7 +86,7 @@ def _verdict(trial: Trial) -> str:
 
 
 def _conclusion(choice: Choice) -> str:
-    from clipcli.evaluation_tables import percent
+    from clipcli.evaluation.tables import percent
     from clipcli.labels import DEFAULT_TEMPLATE
 
     if not choice.beats_default:

@@ -124,10 +124,12 @@ def choose(
     """
     import numpy as np
 
-    from clipcli import evaluation, pipeline, prompt_candidates, prompt_choice, truth
+    from clipcli import evaluation, pipeline
     from clipcli.cli import prompt_text, run
+    from clipcli.evaluation import truth
     from clipcli.labels import check_templates
     from clipcli.part_file import PartFile
+    from clipcli.prompts import candidates, choice
     from clipcli.records import Embedded, Photo
     from clipcli.templates import read_templates
 
@@ -145,9 +147,9 @@ def choose(
             " or name others with --labels"
         )
     names = evaluation.match_labels(known.labels, chosen)
-    given = prompt_candidates.read_rewordings(rewordings, chosen) if rewordings else {}
+    given = candidates.read_rewordings(rewordings, chosen) if rewordings else {}
     ways = {
-        label.name: [*given.get(label.name, ()), *prompt_candidates.own_rewordings(label)]
+        label.name: [*given.get(label.name, ()), *candidates.own_rewordings(label)]
         for label in chosen
     }
     _check_enough(labelled, len(known.photos))
@@ -170,28 +172,28 @@ def choose(
             code = report.conclude(run.describe(embedder))
         _check_enough(labelled, len(embedded))
         places = {label.name: place for place, label in enumerate(chosen)}
-        choice = prompt_choice.choose(
+        made = choice.choose(
             embedder,
-            prompt_choice.Half(
+            choice.Half(
                 np.stack([record.embedding for record in embedded]),
                 np.array([places[true_names[record.path]] for record in embedded]),
             ),
             chosen,
             ways,
-            prompt_candidates.template_candidates(own_sets, hint),
+            candidates.template_candidates(own_sets, hint),
             seed,
             model.truncate,
         )
-        _print(prompt_text.choice_text(choice, chosen, seed))
+        _print(prompt_text.choice_text(made, chosen, seed))
         if file is not None:
-            file.write(prompt_text.labels_file_text(choice, embedder.spec.name).encode())
+            file.write(prompt_text.labels_file_text(made, embedder.spec.name).encode())
     except BaseException:
         if file is not None:
             file.abandon()
         raise
     if file is not None:
         file.commit()
-        best = "the winner" if choice.beats_default else "the default"
+        best = "the winner" if made.beats_default else "the default"
         report.note(f"{best}'s prompts are in {output}; use them with --labels-file {output}")
     return code
 
@@ -211,7 +213,7 @@ def _labels(
 
 
 def _check_enough(labelled: str, n: int) -> None:
-    from clipcli.prompt_choice import N_PHOTOS_LEAST
+    from clipcli.prompts.choice import N_PHOTOS_LEAST
 
     if n < N_PHOTOS_LEAST:
         photographs = "1 photograph" if n == 1 else f"{n} photographs"

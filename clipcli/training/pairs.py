@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipcli.errors import UsageError
+from clipcli.evaluation.truth import model_words, read_truth
 from clipcli.labels import DEFAULT_TEMPLATE, PLACE, check_templates
 from clipcli.records import Failure
-from clipcli.truth import model_words, read_truth
 
 EXPECTED = (
     "expected a .csv, .tsv or .jsonl of path and caption, or a folder with one sub-folder for"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli import probe
-from clipcli.metrics import Z_95, Interval, wilson_interval
+from clipcli.evaluation.metrics import Z_95, Interval, wilson_interval
 from clipcli.probe import Floats, Indices
 from clipcli.scoring import Classifier
 

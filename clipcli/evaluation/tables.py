@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipcli.evaluation import Evaluation, paired_interval
-from clipcli.metrics import Interval
+from clipcli.evaluation.metrics import Interval
 from clipcli.templates import TEMPLATE_SETS
 
 

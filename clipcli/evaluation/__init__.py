@@ -1,6 +1,6 @@
 """Labelled photographs to figures: what `clipcli eval` measures. It never prints.
 
-truth.read_truth -> pipeline.embed -> judge -> measure -> report_page, JSON
+truth.read_truth -> pipeline.embed -> judge -> measure -> page, JSON
 Truth               Embedded          Judged   Evaluation
 
 Photographs are embedded once a model; each set of templates then is one `judge` and one `measure`.
@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli import metrics, scoring
+from clipcli import scoring
 from clipcli.errors import UsageError
+from clipcli.evaluation import metrics
+from clipcli.evaluation.metrics import Bin, Interval
+from clipcli.evaluation.truth import model_words
 from clipcli.labels import Label, Text
-from clipcli.metrics import Bin, Interval
 from clipcli.records import Embedded, Failure, Prediction
 from clipcli.scoring import Classifier
 from clipcli.spec import ModelSpec
-from clipcli.truth import model_words
 
 TOP_K = 5
 N_AT_ONCE = 1024  # photographs whose scores of all labels are in memory

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from clipcli import scoring
 from clipcli.embedder import Embedder
 from clipcli.errors import TextTooLongError, UsageError
+from clipcli.evaluation.truth import model_words
 from clipcli.labels import DEFAULT_TEMPLATE, Label, Text, prompts, prompts_of_text, read_labels_file
 from clipcli.scoring import Classifier
 from clipcli.templates import TEMPLATE_SETS
-from clipcli.truth import model_words
 
 N_TEXTS_AT_ONCE = 1024
 SIBILANTS = ("ss", "us", "x", "z", "ch", "sh")

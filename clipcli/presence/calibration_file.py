@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from clipcli.calibration import Measured, Rates
 from clipcli.errors import UsageError, one_line
 from clipcli.labels import Label, Text
 from clipcli.presence import Thresholds
+from clipcli.presence.calibration import Measured, Rates
 from clipcli.spec import ModelSpec
 from clipcli.writers import json_text
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.errors import one_line
-from clipcli.metrics import Bin
+from clipcli.evaluation.metrics import Bin
 
 MATRIX_PX = 960.0  # as wide as the cells of many labels become
 LARGEST_CELL_PX = 44.0

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from clipcli import evaluation_tables as tables
 from clipcli.decode import open_photo, readable_formats, upright_rgb
 from clipcli.errors import one_line
-from clipcli.evaluation import Evaluation, Judged, worst_mistakes
-from clipcli.evaluation_tables import Table
-from clipcli.report_pictures import confusion_picture, reliability_picture
+from clipcli.evaluation import Evaluation, Judged, tables, worst_mistakes
+from clipcli.evaluation.pictures import confusion_picture, reliability_picture
+from clipcli.evaluation.tables import Table
 
 N_MISTAKES = 24
 N_CONFUSIONS = 12

@@ -19,11 +19,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli import metrics, pipeline
+from clipcli import pipeline
 from clipcli.embedder import Embedder
+from clipcli.evaluation import metrics
+from clipcli.evaluation.metrics import Floats, Indices, Interval, Right
 from clipcli.labels import DEFAULT_TEMPLATE, Label
-from clipcli.metrics import Floats, Indices, Interval, Right
-from clipcli.prompt_candidates import DEFAULT, Candidate, candidate_classifiers, spelled_out
+from clipcli.prompts.candidates import DEFAULT, Candidate, candidate_classifiers, spelled_out
 from clipcli.scoring import Classifier
 
 N_PHOTOS_LEAST = 10  # with five held out, five gained and none lost are just beyond chance

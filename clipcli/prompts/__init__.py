@@ -1,0 +1,1 @@
+"""The choice of better words and templates: what is tried, and what counts as better."""
