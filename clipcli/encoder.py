@@ -25,7 +25,7 @@ from clipcli.model.clip import CLIP
 from clipcli.model.efficientnet_lite import EfficientNetLite
 from clipcli.model.heap import keep_freed_memory
 from clipcli.model.replicas import Replica, Replicas
-from clipcli.model.towers import Tower, image_tower, int8_image_tower, suits_int8, text_tower
+from clipcli.model.towers import Tower, has_int8_products, image_tower, int8_image_tower, text_tower
 from clipcli.model.vision_transformer import VisionTransformer
 from clipcli.placement import (
     DTYPES,
@@ -271,10 +271,12 @@ def _int8_tower(
     is_known: bool,
 ) -> Tower | None:
     """The image encoder in int8, or None and a note why not."""
-    if not suits_int8(visual):
+    if not isinstance(visual, VisionTransformer):
         note("int8 is for vision transformers, and this model is none: --precision auto instead")
         return None
-    assert isinstance(visual, VisionTransformer)
+    if not has_int8_products():
+        note("this PyTorch has no int8 products: --precision auto instead")
+        return None
     tower = int8_image_tower(visual, preprocess, dtype_of("int8"))
     if not is_known:
         exact = image_tower(visual, preprocess, torch.float32, device)

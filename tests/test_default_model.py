@@ -47,7 +47,7 @@ def test_offline_auto_is_lite_and_says_so_once(
     note, summary = result.stderr.splitlines()
     assert "using lite" in note
     assert "clipcli models download ViT-B/32 gets it" in note
-    assert "; lite, fp32 on cpu" in summary
+    assert "; lite, " in summary
 
 
 def test_auto_decides_within_three_seconds_without_a_network(

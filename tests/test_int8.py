@@ -260,3 +260,21 @@ def test_a_trained_models_images_keep_their_direction(precision: str) -> None:
     with torch.inference_mode():
         plain = model.encode_image(normalise(pixels, preprocess))
         assert cosines(fast(pixels), plain).min() > 0.999
+
+
+def test_without_the_operators_the_plain_layers_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_if(monkeypatch, bfloat16=True, vnni=True)
+    monkeypatch.setattr(packed, "is_available", lambda: False)
+    notes: list[str] = []
+    exact = Encoder.open(str(VIT), device="cpu", precision="fp32")
+    plain = Encoder.open(str(VIT), device="cpu", precision="int8", on_note=notes.append)
+    assert plain.precision == "bf16"
+    assert notes == ["this PyTorch has no int8 products: --precision auto instead"]
+    pixels = fixed_pictures(exact.preprocess.px)
+    assert (plain.encode_pixels(pixels) * exact.encode_pixels(pixels)).sum(axis=1).min() > 0.999
+    texts = ["a photo of a cat", "dog"]
+    found, expected = (
+        Encoder.open("lite", device="cpu", precision=precision).encode_texts(texts)
+        for precision in ("bf16", "fp32")
+    )
+    assert (found * expected).sum(axis=1).min() > 0.999

@@ -7,12 +7,30 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numpy", "PIL", "rich", "httpx", "safetensors", "ftfy", "regex")
+HEAVY = ("torch", "numpy", "PIL", "rich", "httpx", "safetensors", "ftfy", "regex", "scipy")
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["classify", "--help"], ["embed", "--help"], ["similar", "--help"]],
+    [
+        ["--version"],
+        *(
+            [*command.split(), "--help"]
+            for command in (
+                "",
+                "classify",
+                "embed",
+                "similar",
+                "eval",
+                "prompts choose",
+                "calibrate",
+                "probe fit",
+                "train",
+                "cache verify",
+                "models use",
+            )
+        ),
+    ],
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     script = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from clipcli.cli.options import CacheDir, Quiet
+from clipcli.cli.output import print_line
 from clipcli.errors import CacheError, UsageError
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ def info(cache_dir: CacheDir = None) -> int:
 
     path = _path(cache_dir)
     if not _is_there(path):
-        typer.echo(f"{path}: nothing is remembered yet")
+        print_line(f"{path}: nothing is remembered yet")
         return 0
     found = upkeep.info(path)
-    typer.echo(f"{path}: {found.n_bytes / 1e6:,.1f} MB, {found.n_files:,} files known by path")
-    typer.echo(f"{'MODEL':<24}{'PRECISION':>10}{'PHOTOS':>12}{'TEXTS':>10}  FINGERPRINT")
+    print_line(f"{path}: {found.n_bytes / 1e6:,.1f} MB, {found.n_files:,} files known by path")
+    print_line(f"{'MODEL':<24}{'PRECISION':>10}{'PHOTOS':>12}{'TEXTS':>10}  FINGERPRINT")
     for model in found.models:
-        typer.echo(
+        print_line(
             f"{model.name:<24}{model.precision:>10}{model.n_photos:>12,}{model.n_texts:>10,}"
             f"  {model.fingerprint[:12]}"
         )

@@ -19,6 +19,7 @@ from clipcli.cli.options import (
     Templates,
     takes,
 )
+from clipcli.cli.output import print_text
 from clipcli.cli.report import Report
 from clipcli.errors import UsageError
 
@@ -72,7 +73,6 @@ def calibrate(
     from clipcli.presence import pairs as pairing
     from clipcli.records import Embedded, Photo
     from clipcli.templates import choose_templates
-    from clipcli.writers import Stdout
 
     run.check_options(model, photo, OutputOptions(output=output, failures=failures))
     if photo.null:
@@ -135,9 +135,7 @@ def calibrate(
         file.abandon()
         raise
     file.commit()
-    stdout = Stdout()
-    stdout.write(_text(done).encode())
-    stdout.flush()
+    print_text(_text(done))
     return code
 
 

@@ -23,6 +23,7 @@ from clipcli.cli.options import (
     Templates,
     takes,
 )
+from clipcli.cli.output import print_text
 from clipcli.cli.report import Report
 from clipcli.errors import UsageError
 
@@ -79,7 +80,6 @@ def evaluate(
     from clipcli.evaluation import Asked, page, truth
     from clipcli.records import Embedded, Failure, Photo
     from clipcli.templates import choose_templates
-    from clipcli.writers import Stdout
 
     run.check_options(model, photo, OutputOptions(output=output, failures=failures))
     if photo.null:
@@ -143,9 +143,7 @@ def evaluate(
             page_file.write(page.page(evaluations).encode())
         if json_file is not None:
             json_file.write(as_json)
-        stdout = Stdout()
-        stdout.write(as_json if format and json_file is None else text.encode())
-        stdout.flush()
+        print_text(as_json.decode() if format and json_file is None else text)
     return max(codes)
 
 

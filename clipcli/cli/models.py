@@ -9,6 +9,7 @@ import typer
 
 from clipcli import hub
 from clipcli.cli.options import CacheDir, Quiet
+from clipcli.cli.output import print_line
 from clipcli.errors import UsageError
 
 models_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
@@ -24,13 +25,13 @@ def list_models(context: typer.Context, cache_dir: CacheDir = None) -> int:
     """
     if context.invoked_subcommand is None:
         root = hub.cache_root(cache_dir)
-        typer.echo(f"{'MODEL':<15}{'SIZE':>9}{'INPUT':>8}{'IMAGENET':>10}  ON DISK")
+        print_line(f"{'MODEL':<15}{'SIZE':>9}{'INPUT':>8}{'IMAGENET':>10}  ON DISK")
         lite_mb = hub.lite_path().stat().st_size / 1e6
-        typer.echo(f"{hub.LITE:<15}{lite_mb:>6,.0f} MB{260:>5} px{'(card)':>10}  embedded")
+        print_line(f"{hub.LITE:<15}{lite_mb:>6,.0f} MB{260:>5} px{'(card)':>10}  embedded")
         for model in hub.PUBLISHED:
             size = f"{model.size_bytes / 1e6:,.0f} MB"
             on_disk = hub.model_path(model, root) if hub.is_on_disk(model, root) else "no"
-            typer.echo(
+            print_line(
                 f"{model.name:<15}{size:>9}{model.px:>5} px{model.imagenet_top1:>8.2f} %  {on_disk}"
             )
     return 0
@@ -46,7 +47,7 @@ def download(
 
     Example: clipcli models download ViT-B/32
     """
-    typer.echo(_fetch(name, cache_dir, quiet))
+    print_line(_fetch(name, cache_dir, quiet))
     return 0
 
 
@@ -86,10 +87,10 @@ def show(name: Annotated[str, typer.Argument(help="lite, or a published name.")]
     Example: clipcli models show lite
     """
     if name == hub.LITE:
-        typer.echo(hub.lite_path().with_suffix(".md").read_text(encoding="utf-8").rstrip())
+        print_line(hub.lite_path().with_suffix(".md").read_text(encoding="utf-8").rstrip())
         return 0
     model = _published(name)
-    typer.echo(
+    print_line(
         f"{model.name}: published by OpenAI with CLIP (Radford et al., 2021)\n"
         f"pictures    {model.px} x {model.px} pixels\n"
         f"ImageNet    {model.imagenet_top1:.2f} % zero-shot top-1, as open_clip measured it\n"

@@ -27,6 +27,20 @@ def choose_format(out: OutputOptions, allowed: Sequence[Format]) -> Format:
     return allowed[0]
 
 
+def print_text(text: str) -> None:
+    """Data on stdout. A closed pipe ends the run quietly, a full disk with one line."""
+    from clipcli.writers import Stdout
+
+    stdout = Stdout()
+    stdout.write(text.encode("utf-8", "surrogateescape"))
+    stdout.flush()
+
+
+def print_line(line: object) -> None:
+    """One line of data on stdout."""
+    print_text(f"{line}\n")
+
+
 @contextmanager
 def open_rows(out: OutputOptions, format: Format, columns: Sequence[str]) -> Iterator[RowWriter]:
     """Rows on stdout, or in the file of --output."""

@@ -20,6 +20,7 @@ from clipcli.cli.options import (
     Templates,
     takes,
 )
+from clipcli.cli.output import print_text
 from clipcli.cli.report import Report
 from clipcli.errors import UsageError
 
@@ -86,7 +87,6 @@ def fit(
     from clipcli.probe import curve, probe_file
     from clipcli.records import Embedded, Photo
     from clipcli.templates import choose_templates
-    from clipcli.writers import Stdout
 
     run.check_options(model, photo, OutputOptions(output=output, failures=failures))
     if photo.null:
@@ -136,10 +136,7 @@ def fit(
             if len(measured) < len(asked_shots):
                 report.note(f"a label has {most + 1} photographs: more than {most} not measured")
             points = curve.learning_curve(x, y, classifier, measured, splits, seed)
-            stdout = Stdout()
-            for line in _table(points):
-                stdout.write(f"{line}\n".encode())
-            stdout.flush()
+            print_text("".join(f"{line}\n" for line in _table(points)))
         if file is not None:
             probe_file.write_probe(fitted, file)
             report.note(f"{output}: {_described(fitted.origin)}")

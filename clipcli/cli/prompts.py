@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions, Quiet, takes
+from clipcli.cli.output import print_text
 from clipcli.cli.report import Report
 from clipcli.errors import UsageError, one_line
 
@@ -72,7 +73,7 @@ def show(
         lines = [one_line(some) for some in chosen_templates]
     else:
         lines = _named_sets()
-    _print("".join(f"{line}\n" for line in lines))
+    print_text("".join(f"{line}\n" for line in lines))
     return 0
 
 
@@ -184,7 +185,7 @@ def choose(
             seed,
             model.truncate,
         )
-        _print(prompt_text.choice_text(made, chosen, seed))
+        print_text(prompt_text.choice_text(made, chosen, seed))
         if file is not None:
             file.write(prompt_text.labels_file_text(made, embedder.spec.name).encode())
     except BaseException:
@@ -240,11 +241,3 @@ def _named_sets() -> list[str]:
         f"{name:<12}{len(templates):>9}  {SOURCES[name]}"
         for name, templates in TEMPLATE_SETS.items()
     ]
-
-
-def _print(text: str) -> None:
-    from clipcli.writers import Stdout
-
-    stdout = Stdout()
-    stdout.write(text.encode())
-    stdout.flush()

@@ -12,6 +12,8 @@ where the middle is one call of oneDNN's: t and the sum are known beforehand.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,11 +29,15 @@ _ZERO_POINT_SIGNED, _ZERO_POINT_ACTIVATED = 128, 32
 _SMALLEST_SCALE = 1e-12  # of a token that is all zeros
 
 
+@cache
 def is_available() -> bool:
-    """Whether this PyTorch has the operators."""
-    return hasattr(torch.ops.onednn, "qlinear_pointwise") and hasattr(
-        torch.ops.onednn, "qlinear_prepack"
-    )
+    """Whether this PyTorch has the operators, as they are called here."""
+    ones = torch.ones(2, 2)
+    try:
+        sums = Int8Linear(ones, ones[0], torch.float32)(ones.clone())
+    except (AttributeError, TypeError, RuntimeError):
+        return False
+    return sums.round().tolist() == [[3, 3], [3, 3]]
 
 
 class Int8Linear:
@@ -51,8 +57,8 @@ class Int8Linear:
         """weight: float32 [out, in]; bias: float32 [out]."""
         self.dtype = dtype
         self.channel_scales = weight.abs().amax(dim=1).clamp_min_(_SMALLEST_SCALE) / 127
-        quantised = (weight / self.channel_scales[:, None]).round_().to(torch.int8)
-        self.weight: Tensor = torch.ops.onednn.qlinear_prepack(quantised, None)
+        quantised = (weight / self.channel_scales[:, None]).round_()
+        self.weight: Tensor = torch.ops.onednn.qlinear_prepack(quantised.to(torch.int8), None)
         self.bias = bias
         self.least = None if follows is None else _LEAST[follows]
         self.zero_point = _ZERO_POINT_SIGNED if follows is None else _ZERO_POINT_ACTIVATED

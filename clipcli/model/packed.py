@@ -1,12 +1,13 @@
 """A linear layer as a CPU multiplies it fastest: weights laid out once, and what follows the
 product done before it leaves the registers.
 
-The operators are those that torch.compile itself calls; they carry no promise, so they are looked
-for, and without them the plain layers serve.
+The operators are those that torch.compile itself calls; they carry no promise, so they are tried,
+and without them the plain layers serve.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -34,13 +35,16 @@ class Linear(Protocol):
         """x W + b + residual, in the precision of the residual."""
 
 
+@cache
 def is_available() -> bool:
-    """Whether this PyTorch has the operators."""
-    return (
-        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-    )
+    """Whether this PyTorch has the operators, as they are called here."""
+    ones = torch.ones(2, 2)
+    try:
+        linear = PackedLinear(ones, ones[0], torch.bfloat16)
+        sums = linear.plus(ones.bfloat16(), linear(ones.bfloat16()))
+    except (AttributeError, TypeError, RuntimeError):
+        return False
+    return sums.tolist() == [[6, 6], [6, 6]]
 
 
 class PackedLinear:

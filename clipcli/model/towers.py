@@ -33,7 +33,9 @@ def image_tower(
     compiled: by torch.compile, for batches that all have the same size.
     """
     if isinstance(visual, VisionTransformer) and not compiled and _is_packed(dtype, device):
-        return _unit_length(FastVisionTransformer(visual, preprocess, dtype))
+        tower = FastVisionTransformer(visual, preprocess, dtype)
+        visual.to("meta")  # its weights live on in the tower
+        return _unit_length(tower)
     to_precision(visual, dtype)
     visual.to(device)
     if isinstance(visual, ModifiedResNet) and device.type != "mps":
@@ -48,13 +50,13 @@ def image_tower(
 def int8_image_tower(
     visual: VisionTransformer, preprocess: PreprocessConfig, dtype: torch.dtype
 ) -> Tower:
-    """On the CPU, its large products in int8; `suits_int8` must hold."""
+    """On the CPU, the large products in int8; `visual` is in float32, and left as it is."""
     return _unit_length(FastVisionTransformer(visual, preprocess, dtype, int8=True))
 
 
-def suits_int8(visual: nn.Module) -> bool:
-    """Whether it is made of products with matrices, and this PyTorch has them in int8."""
-    return isinstance(visual, VisionTransformer) and int8.is_available() and packed.is_available()
+def has_int8_products() -> bool:
+    """Whether this PyTorch has what `int8_image_tower` is made of."""
+    return int8.is_available() and packed.is_available()
 
 
 def text_tower(model: CLIP, dtype: torch.dtype, device: torch.device) -> Tower:

@@ -33,6 +33,8 @@ Indices = NDArray[np.int64]
 
 # x has length 1: a photograph moves a logit by C at most. By a quarter to hardly held back at all
 STRENGTHS = tuple(4.0**power for power in range(-1, 5))
+# the words weigh as much as so many photographs of the label, where its class mean is taken
+N_PHOTOS_OF_WORDS = tuple(2.0**power for power in range(1, 7))
 N_FOLDS = 5
 N_FOLDS_OF_LABELS = 10
 PRIOR_FACTOR = 4.0  # C is log-normal around 1, with this factor as its standard deviation
@@ -49,7 +51,8 @@ class Origin:
 
     model and fingerprint: whose embeddings it judges; preprocessing: how pictures were brought
     into its square; templates: around the labels' words; shots: photographs of each label;
-    strength: the C of the largest share in the average, see `fit`, 0 for zero-shot itself;
+    strength: the C of the largest share in the average, see `fit`, 0 for zero-shot itself and
+    for class means;
     words_share: of the candidates that start from the words, the others start from nothing;
     accuracy and zero_shot_accuracy: fractions of held-out photographs, None where a label has
     just one, which is held out of a fold that then knows its words alone.
@@ -166,9 +169,11 @@ def fit(embeddings: NDArray[np.float32], truth: Indices, classifier: Classifier)
     """Weigh every C by cross-validation among the photographs given, then fit them all.
 
     The weights are averaged over C, the zero-shot classifier (C = 0) among them, and, where the
-    words say nothing about these photographs, over the same without words. A candidate's share
-    is proportional to the likelihood that it gives the held-out photographs (pseudo-Bayes
-    factors: Geisser and Eddy 1979; Yao et al. 2018, section 3.4), times a prior around C = 1:
+    words say nothing about these photographs, over the same without words; and over class means,
+    the words and the photographs of a label summed as directions, where the words count as 2 to
+    64 photographs. A candidate's share is proportional to the likelihood that it gives the
+    held-out photographs (pseudo-Bayes factors: Geisser and Eddy 1979; Yao et al. 2018, section
+    3.4), times a prior around C = 1:
     words and photographs weigh as much as they are worth on these photographs. Choosing one
     would be a matter of luck with few of them, and accuracy too coarse a judge. A label whose
     every photograph is held out, as with one a label, is no part of that fold's softmax: it keeps
@@ -190,6 +195,7 @@ def fit(embeddings: NDArray[np.float32], truth: Indices, classifier: Classifier)
     candidates = []
     for start in starts:
         candidates += _candidates(start, x @ basis, x @ start.T, truth)
+    candidates += _class_means(words, x, truth)
     scores = [candidate.likelihood + candidate.log_prior for candidate in candidates]
     shares = np.exp(_log_softmax(np.array([scores]))[0])
     weights = np.zeros_like(words)
@@ -212,7 +218,7 @@ def fit(embeddings: NDArray[np.float32], truth: Indices, classifier: Classifier)
     return Fitted(
         weights,
         candidates[int(shares.argmax())].strength,
-        float(shares[[one.start is words for one in candidates]].sum()),
+        float(shares[[one.start.any() for one in candidates]].sum()),
         _accuracy(judged, truth) if is_measured else None,
         _accuracy(zero_shot, truth) if is_measured else None,
     )
@@ -245,6 +251,35 @@ def _candidates(start: Floats, x: Floats, offsets: Floats, truth: Indices) -> li
         if likelihood < max(one.likelihood for one in candidates) - HOPELESS_NATS:
             break
     return candidates
+
+
+def _class_means(words: Floats, x: Floats, truth: Indices) -> list[_Candidate]:
+    """Each label's words and photographs as one mean direction, for N_PHOTOS_OF_WORDS.
+
+    That is what von Mises-Fisher distributions around the words lead to: few photographs move a
+    label little, and each label by its own alone, which regression with few of them does not.
+    """
+    folds = _folds(truth)
+    candidates = []
+    for n_words in N_PHOTOS_OF_WORDS:
+        logits = np.empty((len(x), len(words)))
+        for is_held_out in folds:
+            kept = ~is_held_out
+            means = _mean_directions(words, x[kept], truth[kept], n_words)
+            logits[is_held_out] = x[is_held_out] @ means.T
+        likelihood = -len(x) * _log_loss(logits, truth)
+        means = _mean_directions(words, x, truth, n_words)
+        candidates.append(_Candidate(means, 0.0, logits, likelihood, 0.0))
+    return candidates
+
+
+def _mean_directions(words: Floats, x: Floats, truth: Indices, n_words: float) -> Floats:
+    """Weights [n_labels, d] as long as `words`, of labels that `n_words` and `x` speak for."""
+    lengths = np.linalg.norm(words, axis=1, keepdims=True)
+    sums = n_words * words / lengths
+    np.add.at(sums, truth, x)
+    directions: Floats = lengths * sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    return directions
 
 
 def minimise(
