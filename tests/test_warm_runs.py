@@ -92,7 +92,8 @@ def watch(tmp_path: Path, cold: Cold, *arguments: object, **environment: str) ->
     words = [str(argument) for argument in arguments]
     notes = tmp_path / "watched.json"
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, notes, *words],
+        # -P: the clipcli that this process has imported, not one in the working directory
+        [sys.executable, "-P", "-c", WATCHED, notes, *words],
         capture_output=True,
         env=os.environ | {"CLIPCLI_CACHE": str(cold.cache)} | environment,
         timeout=120,

@@ -57,9 +57,12 @@ class SpecMemory:
 
 def _machine() -> list[str | bool | None]:
     """What `auto` depends on: this host, its torch, and the GPUs that can be seen."""
+    torch_version = None
+    with suppress(metadata.PackageNotFoundError):  # where its description cannot be read
+        torch_version = metadata.version("torch")
     return [
         platform.node(),
-        metadata.version("torch"),
+        torch_version,
         os.environ.get("CUDA_VISIBLE_DEVICES"),
         os.path.exists("/dev/nvidiactl"),
     ]

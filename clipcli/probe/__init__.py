@@ -53,7 +53,7 @@ class Origin:
     into its square; templates: around the labels' words; shots: photographs of each label;
     strength: the C of the largest share in the average, see `fit`, 0 for zero-shot itself and
     for class means;
-    words_share: of the candidates that start from the words, the others start from nothing;
+    words_share: how much of the average comes from the words, the rest being photographs;
     accuracy and zero_shot_accuracy: fractions of held-out photographs, None where a label has
     just one, which is held out of a fold that then knows its words alone.
     """
@@ -198,11 +198,13 @@ def fit(embeddings: NDArray[np.float32], truth: Indices, classifier: Classifier)
     candidates += _class_means(words, x, truth)
     scores = [candidate.likelihood + candidate.log_prior for candidate in candidates]
     shares = np.exp(_log_softmax(np.array([scores]))[0])
+    shares[shares <= NEGLIGIBLE] = 0
+    shares /= shares.sum()
     weights = np.zeros_like(words)
     judged = np.zeros_like(zero_shot)
     for share, candidate in zip(shares, candidates, strict=True):
         judged += share * candidate.held_out
-        if share > NEGLIGIBLE:
+        if share:
             learned = np.zeros((n_labels, basis.shape[1]))
             if candidate.strength:
                 learned = minimise(
@@ -218,7 +220,7 @@ def fit(embeddings: NDArray[np.float32], truth: Indices, classifier: Classifier)
     return Fitted(
         weights,
         candidates[int(shares.argmax())].strength,
-        float(shares[[one.start.any() for one in candidates]].sum()),
+        float(shares @ [one.words_share for one in candidates]),
         _accuracy(judged, truth) if is_measured else None,
         _accuracy(zero_shot, truth) if is_measured else None,
     )
@@ -226,9 +228,13 @@ def fit(embeddings: NDArray[np.float32], truth: Indices, classifier: Classifier)
 
 @dataclass(frozen=True)
 class _Candidate:
-    """One start [n_labels, d] with one C: its logits [n, n_labels] of held-out photographs."""
+    """One start [n_labels, d] with one C: its logits [n, n_labels] of held-out photographs.
+
+    words_share: how much of the start is the labels' words, the rest being photographs.
+    """
 
     start: Floats
+    words_share: float
     strength: float
     held_out: Floats
     likelihood: float
@@ -239,7 +245,9 @@ def _candidates(start: Floats, x: Floats, offsets: Floats, truth: Indices) -> li
     """C = 0 and STRENGTHS from one start, up to one that is hopeless."""
     folds = [(~is_held_out, is_held_out) for is_held_out in _folds(truth)]
     paths = [np.zeros((offsets.shape[1], x.shape[1])) for _ in folds]
-    candidates = [_Candidate(start, 0.0, offsets, -len(x) * _log_loss(offsets, truth), 0.0)]
+    words_share = float(start.any())
+    likelihood = -len(x) * _log_loss(offsets, truth)
+    candidates = [_Candidate(start, words_share, 0.0, offsets, likelihood, 0.0)]
     for strength in STRENGTHS:
         logits = offsets.copy()
         for fold, (kept, left) in enumerate(folds):
@@ -247,7 +255,7 @@ def _candidates(start: Floats, x: Floats, offsets: Floats, truth: Indices) -> li
             logits[left] += x[left] @ paths[fold].T
         likelihood = -len(x) * _log_loss(logits, truth)
         log_prior = -(np.log(strength) ** 2) / (2 * np.log(PRIOR_FACTOR) ** 2)
-        candidates.append(_Candidate(start, strength, logits, likelihood, log_prior))
+        candidates.append(_Candidate(start, words_share, strength, logits, likelihood, log_prior))
         if likelihood < max(one.likelihood for one in candidates) - HOPELESS_NATS:
             break
     return candidates
@@ -256,8 +264,7 @@ def _candidates(start: Floats, x: Floats, offsets: Floats, truth: Indices) -> li
 def _class_means(words: Floats, x: Floats, truth: Indices) -> list[_Candidate]:
     """Each label's words and photographs as one mean direction, for N_PHOTOS_OF_WORDS.
 
-    That is what von Mises-Fisher distributions around the words lead to: few photographs move a
-    label little, and each label by its own alone, which regression with few of them does not.
+    As with von Mises-Fisher distributions around the words: few photographs move a label little.
     """
     folds = _folds(truth)
     candidates = []
@@ -269,7 +276,8 @@ def _class_means(words: Floats, x: Floats, truth: Indices) -> list[_Candidate]:
             logits[is_held_out] = x[is_held_out] @ means.T
         likelihood = -len(x) * _log_loss(logits, truth)
         means = _mean_directions(words, x, truth, n_words)
-        candidates.append(_Candidate(means, 0.0, logits, likelihood, 0.0))
+        words_share = n_words / (n_words + len(x) / len(words))
+        candidates.append(_Candidate(means, words_share, 0.0, logits, likelihood, 0.0))
     return candidates
 
 
@@ -362,10 +370,7 @@ def _folds(truth: Indices) -> list[NDArray[np.bool_]]:
 
 
 def _says_nothing(zero_shot: Floats, truth: Indices) -> bool:
-    """Whether the words are no better than none at any temperature, by BIC (Schwarz 1978).
-
-    Not at their own temperature alone: words that are right too confidently are still right.
-    """
+    """Whether the words are no better than none at any temperature, by BIC (Schwarz 1978)."""
     n, n_labels = zero_shot.shape
     temperatures = 2.0 ** np.arange(-6, 1)
     best = max(-n * _log_loss(scale * zero_shot, truth) for scale in temperatures)
