@@ -101,7 +101,9 @@ class Engine:
         Image.MAX_IMAGE_PIXELS = int(self.options.decode.max_megapixels * 1e6)
         workers = self.options.workers or default_workers()
         decoding = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-        encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        # on CUDA a second batch is copied there while the first is computed
+        n_encoding = 2 if self.spec.device.startswith("cuda") else 1
+        encoding = ThreadPoolExecutor(n_encoding, thread_name_prefix="encode")
         try:
             yield _Workshop(self, decoding, encoding)
         finally:
