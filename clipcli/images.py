@@ -85,6 +85,15 @@ def find(
     yield from finder.passed_over()
 
 
+def find_listed(named: str, table: str) -> Photo | Failure:
+    """A photograph that stands in a table: beside the table, else in the working directory."""
+    for path in (os.path.join(os.path.dirname(table), named), named):
+        if os.path.lexists(path):
+            return Photo(path)
+    where = f"neither beside {os.path.basename(table)} nor in the working directory"
+    return Failure(named, f"no such file: {where}")
+
+
 def _identity(path: str) -> str:
     """The same for two paths of one file, through links or not."""
     return os.path.realpath(path)

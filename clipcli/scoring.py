@@ -27,6 +27,11 @@ class Classifier:
     logit_scale: float
     n_classes: tuple[int, ...] = ()  # one each, if empty
 
+    @property
+    def has_any(self) -> bool:
+        """Whether a label is any of several classes."""
+        return any(n != 1 for n in self.n_classes)
+
 
 def ensemble(prompt_embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean of one label's prompt embeddings, unit length again (paper, 3.1.4).
@@ -56,6 +61,18 @@ def unit(vector: NDArray[np.float64], what: str) -> NDArray[np.float32]:
     return (vector / length).astype(np.float32)
 
 
+def over_labels(
+    join: np.ufunc, by_class: NDArray[np.float64], classifier: Classifier
+) -> NDArray[np.float64]:
+    """[n, n_classes] -> [n, n_labels]: what `join` makes of each label's classes."""
+    if not classifier.has_any:
+        return by_class
+    joined: NDArray[np.float64] = join.reduceat(
+        by_class, np.cumsum((0, *classifier.n_classes[:-1])), axis=1
+    )
+    return joined
+
+
 def label_photos(
     embeddings: NDArray[np.float32], classifier: Classifier, top_k: int
 ) -> list[tuple[Prediction, ...]]:
@@ -69,13 +86,10 @@ def label_photos(
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     # ties are decided on the digits that a float32 has, not on the noise behind them
-    order = cosines.astype(np.float32)
-    if any(n != 1 for n in classifier.n_classes):
-        starts = np.cumsum((0, *classifier.n_classes[:-1]))
-        cosines = np.maximum.reduceat(cosines, starts, axis=1)
-        probabilities = np.add.reduceat(probabilities, starts, axis=1)
-        order = np.logaddexp.reduceat(logits, starts, axis=1).astype(np.float32)
-    best = np.argsort(-order, axis=1, kind="stable")[:, :top_k]
+    order = over_labels(np.logaddexp, logits, classifier) if classifier.has_any else cosines
+    cosines = over_labels(np.maximum, cosines, classifier)
+    probabilities = over_labels(np.add, probabilities, classifier)
+    best = np.argsort(-order.astype(np.float32), axis=1, kind="stable")[:, :top_k]
     rows = zip(
         best.tolist(),
         np.take_along_axis(probabilities, best, axis=1).tolist(),

@@ -100,13 +100,11 @@ def _sub_folders(top: str, exclude: Sequence[str]) -> list[str]:
 def _read_csv(path: str) -> Truth:
     labels: dict[str, str] = {}  # path as found -> label
     failures = []
-    beside = os.path.dirname(path)
     for line, named, label in _rows(path):
-        photo = next(filter(os.path.lexists, (os.path.join(beside, named), named)), None)
-        if photo is None:
-            where = f"neither beside {os.path.basename(path)} nor in the working directory"
-            failures.append(Failure(named, f"no such file: {where}"))
-            photo = named
+        found = images.find_listed(named, path)
+        if isinstance(found, Failure):
+            failures.append(found)
+        photo = found.path
         if labels.setdefault(photo, label) != label:
             raise UsageError(
                 f"{path}, line {line}: {named} is {label} here and {labels[photo]} above;"

@@ -64,10 +64,7 @@ class Presence:
 def label_cosines(embeddings: NDArray[np.float32], classifier: Classifier) -> NDArray[np.float64]:
     """Cosine of each photograph and label, the best of a label's classes: [n, n_labels]."""
     cosines = _cosines(embeddings, classifier.embeddings)
-    if any(n != 1 for n in classifier.n_classes):
-        starts = np.cumsum((0, *classifier.n_classes[:-1]))
-        cosines = np.maximum.reduceat(cosines, starts, axis=1)
-    return cosines
+    return scoring.over_labels(np.maximum, cosines, classifier)
 
 
 def contrasts(

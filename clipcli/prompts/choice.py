@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli import pipeline
+from clipcli import pipeline, scoring
 from clipcli.embedder import Embedder
 from clipcli.evaluation import metrics
 from clipcli.evaluation.metrics import Floats, Indices, Interval, Right
@@ -232,10 +232,7 @@ def label_scores(embeddings: NDArray[np.float32], classifier: Classifier) -> Flo
     """
     logits: Floats = embeddings.astype(np.float64) @ classifier.embeddings.astype(np.float64).T
     logits *= classifier.logit_scale
-    if any(n != 1 for n in classifier.n_classes):
-        starts = np.cumsum((0, *classifier.n_classes[:-1]))
-        logits = np.logaddexp.reduceat(logits, starts, axis=1)
-    return logits
+    return scoring.over_labels(np.logaddexp, logits, classifier)
 
 
 def right(half: Half, classifier: Classifier) -> Right:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from clipcli.errors import UsageError
 from clipcli.evaluation.truth import model_words, read_truth
+from clipcli.images import find_listed
 from clipcli.labels import DEFAULT_TEMPLATE, PLACE, check_templates
 from clipcli.records import Failure
 
@@ -94,14 +95,12 @@ def _of_file(path: str) -> Pairs:
         raise UsageError(f"{path}: {suffix or 'no suffix'}; {EXPECTED}")
     captions: dict[str, list[str]] = {}
     failures: dict[str, Failure] = {}
-    beside = os.path.dirname(path)
     for named, caption in rows:
-        photo = next(filter(os.path.lexists, (os.path.join(beside, named), named)), None)
-        if photo is None:
-            where = f"neither beside {os.path.basename(path)} nor in the working directory"
-            failures[named] = Failure(named, f"no such file: {where}")
+        found = find_listed(named, path)
+        if isinstance(found, Failure):
+            failures[named] = found
         else:
-            captions.setdefault(photo, []).append(caption)
+            captions.setdefault(found.path, []).append(caption)
     pairs = [Pair(photo, tuple(dict.fromkeys(some))) for photo, some in captions.items()]
     return Pairs(pairs, list(failures.values()))
 
