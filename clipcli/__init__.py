@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clipcli.api import available_models, classify, embed, load, similar
-    from clipcli.embedder import Embedder
-    from clipcli.encoder import Encoder
+    from clipcli.embedding.embedder import Embedder
     from clipcli.errors import ClipcliError
+    from clipcli.models.encoder import Encoder
+    from clipcli.models.tokenizer import tokenize
     from clipcli.records import Classified, Embedded, Failure, Match, PassedOver, Prediction
-    from clipcli.tokenizer import tokenize
 
 __version__ = "0.1.0"
 
@@ -27,9 +27,9 @@ _HOMES = {
     "classify": "clipcli.api",
     "embed": "clipcli.api",
     "similar": "clipcli.api",
-    "tokenize": "clipcli.tokenizer",
-    "Embedder": "clipcli.embedder",
-    "Encoder": "clipcli.encoder",
+    "tokenize": "clipcli.models.tokenizer",
+    "Embedder": "clipcli.embedding.embedder",
+    "Encoder": "clipcli.models.encoder",
     "ClipcliError": "clipcli.errors",
     "Classified": "clipcli.records",
     "Embedded": "clipcli.records",
@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name == "preprocess":  # CLIP's users write clip.preprocess...; submodules load on use too
-        return import_module("clipcli.preprocess")
+        return import_module("clipcli.photos.preprocess")
     raise AttributeError(f"module 'clipcli' has no attribute {name!r}")
 
 

@@ -7,26 +7,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from clipcli import hub, images, pipeline, scoring
-from clipcli.embedder import Embedder
-from clipcli.engine import RunOptions
-from clipcli.labels import DEFAULT_TEMPLATE, Label, Text, check_labels
-from clipcli.locate import locate
-from clipcli.preprocess import ImageTransform
+from clipcli.embedding.embedder import Embedder
+from clipcli.embedding.local import RunOptions
+from clipcli.labelling import pipeline, zero_shot
+from clipcli.labels.label import DEFAULT_TEMPLATE, Label, Text, check_labels
+from clipcli.models import catalogue
+from clipcli.models.locate import locate
+from clipcli.photos import find
+from clipcli.photos.preprocess import ImageTransform
 from clipcli.records import Classified, Embedded, Failure, Match, PassedOver
 
 if TYPE_CHECKING:
     import torch
 
-    from clipcli.encoder import Encoder
-    from clipcli.model.clip import CLIP
+    from clipcli.models.encoder import Encoder
+    from clipcli.network.clip import CLIP
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 def available_models() -> list[str]:
     """Names of the published models, as `load` takes them."""
-    return hub.available_models()
+    return catalogue.available_models()
 
 
 def load(
@@ -37,8 +39,8 @@ def load(
     `name_or_path`: one of `available_models()`, downloaded on first use, or a checkpoint.
     `preprocess` turns a PIL image into a float32 tensor [3, px, px].
     """
-    from clipcli import checkpoint
-    from clipcli.placement import DTYPES, choose_device
+    from clipcli.models.checkpoint import checkpoint
+    from clipcli.runtime.devices import DTYPES, choose_device
 
     on_device = choose_device("auto" if device is None else str(device))
     model, preprocess = checkpoint.load(locate(name_or_path))
@@ -67,7 +69,7 @@ def classify(
     embedder = _embedder(encoder)
     classifier = pipeline.build_classifier(embedder, check_labels(made, "labels"), templates)
     found = _find(paths, recursive, exclude)
-    label_photos = partial(scoring.label_photos, classifier=classifier, top_k=top_k)
+    label_photos = partial(zero_shot.label_photos, classifier=classifier, top_k=top_k)
     return pipeline.classify(found, embedder, label_photos, options)
 
 
@@ -114,6 +116,6 @@ def _embedder(encoder: Encoder | Embedder) -> Embedder:
     return encoder if isinstance(encoder, Embedder) else Embedder.of(encoder)
 
 
-def _find(paths: Paths, recursive: bool, exclude: Sequence[str]) -> Iterator[images.Found]:
+def _find(paths: Paths, recursive: bool, exclude: Sequence[str]) -> Iterator[find.Found]:
     typed = [paths] if isinstance(paths, str | os.PathLike) else paths
-    return images.find([os.fspath(path) for path in typed], recursive=recursive, exclude=exclude)
+    return find.find([os.fspath(path) for path in typed], recursive=recursive, exclude=exclude)

@@ -40,14 +40,14 @@ def save_models(folder: str) -> dict[str, float]:
     import torch
     from safetensors.torch import save_file
 
-    from clipcli.model.clip import CLIP
-    from clipcli.model.config import (
+    from clipcli.models.tokenizer import clip_tokenizer
+    from clipcli.network.clip import CLIP
+    from clipcli.network.config import (
         ClipConfig,
         TextConfig,
         TransformerConfig,
         VisionTransformerConfig,
     )
-    from clipcli.tokenizer import clip_tokenizer
 
     configs = {
         "vit_b_32": ClipConfig(
@@ -103,8 +103,8 @@ def encode(checkpoint: str, precision: str, n_photos: str) -> dict[str, float | 
     """
     import torch
 
-    from clipcli import checkpoint as checkpoints
-    from clipcli.encoder import DTYPES, choose_device, choose_precision
+    from clipcli.models.checkpoint import checkpoint as checkpoints
+    from clipcli.models.encoder import DTYPES, choose_device, choose_precision
 
     chosen = choose_precision(precision, choose_device("cpu"))
     model, _ = checkpoints.load(Path(checkpoint))
@@ -131,9 +131,9 @@ def encode_padded(checkpoint: str, precision: str, prompts_file: str) -> dict[st
     """Prompts padded to the context length, which is what encoding texts costs if done plainly."""
     import torch
 
-    from clipcli import checkpoint as checkpoints
-    from clipcli.encoder import DTYPES, choose_device, choose_precision
-    from clipcli.tokenizer import tokenize
+    from clipcli.models.checkpoint import checkpoint as checkpoints
+    from clipcli.models.encoder import DTYPES, choose_device, choose_precision
+    from clipcli.models.tokenizer import tokenize
 
     chosen = choose_precision(precision, choose_device("cpu"))
     model, _ = checkpoints.load(Path(checkpoint))
@@ -185,7 +185,7 @@ def search_plainly(file: str) -> dict[str, float]:
 
 def compare_lite(checkpoint: str) -> dict[str, object]:
     """Images a second of lite and of ViT-B/32, in turn, and the median of the ratios."""
-    from clipcli.encoder import Encoder
+    from clipcli.models.encoder import Encoder
 
     results: dict[str, object] = {}
     batch_size = max(BATCH_SIZES)

@@ -24,8 +24,8 @@ from PIL import Image
 
 import clipcli
 from clipcli.evaluation.metrics import wilson_interval
-from clipcli.model.clip import CLIP
-from clipcli.preprocess import ImageTransform
+from clipcli.network.clip import CLIP
+from clipcli.photos.preprocess import ImageTransform
 
 N_SIDE_PX = 32
 RECORD_BYTES = 2 + 3 * N_SIDE_PX**2  # coarse label, fine label, a plane each of red, green, blue

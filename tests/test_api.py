@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from places import REFERENCE
 
 import clipcli
 import clipcli as clip
@@ -33,7 +34,7 @@ def test_the_code_of_clips_readme_runs(lite: str, example_photos: Path) -> None:
 
 
 def test_the_published_models_are_available_by_name() -> None:
-    published = Path(__file__).parent / "reference" / "published_models.json"
+    published = REFERENCE / "published_models.json"
     assert clip.available_models() == list(json.loads(published.read_text()))
 
 

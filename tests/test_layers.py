@@ -1,56 +1,85 @@
-"""An import may only point up this list; see the layers in README, "How it is built"."""
+"""The rooms of the house: an import points one way, from what knows more to what knows less."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import clipcli
 
+# each knows those above it and nothing below; `labels` and `photos` do not know each other
 LAYERS = [
     {"errors", "records"},
-    {"preprocess"},
-    {"images", "labels", "scoring", "search", "part_file", "tokenizer", "model"},
-    {"writers", "decode", "download", "spec", "templates"},
-    {"embedding_file", "hub", "cache"},
-    {"default_model", "locate", "reading"},
-    {"checkpoint"},
-    {"placement"},
-    {"encoder"},
-    {"engine"},
-    {"embedder"},
-    {"pipeline"},
+    {"files"},
+    {"labels"},
+    {"photos"},
+    {"network"},
+    {"runtime"},
+    {"models"},
+    {"embedding"},
+    {"labelling"},
+    {"search"},
     {"evaluation"},
-    {"presence", "probe", "prompts"},
     {"training"},
     {"api"},
     {"cli"},
-    {"__init__", "__main__"},
 ]
+MAX_LAYERS = 14
+MAX_LINES = 400
+MAX_FILES_AT_ROOT = 6
+PUBLIC = ("__init__", "__main__")  # they name what is public, on use
 PACKAGE = Path(clipcli.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def test_every_module_has_a_layer() -> None:
-    modules = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py"}
-    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert modules | packages == set().union(*LAYERS)
+def _room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def test_imports_point_up_the_layers_only() -> None:
+def _imported_rooms(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        modules: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.module == "clipcli":
+            modules = [f"clipcli.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            modules = [node.module or ""]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        for module in modules:
+            if module.startswith("clipcli."):
+                yield module.split(".")[1]
+
+
+def test_every_room_has_a_layer() -> None:
+    assert len(LAYERS) <= MAX_LAYERS
+    assert {_room(path) for path in FILES} - {*PUBLIC} == set().union(*LAYERS)
+
+
+def test_imports_point_one_way() -> None:
     layer = {name: level for level, names in enumerate(LAYERS) for name in names}
-    wrong = []
-    for path in PACKAGE.rglob("*.py"):
-        home = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if home in ("__init__", "__main__"):  # they name what is public, on use
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.ImportFrom) or not node.module:
-                continue
-            parts = node.module.split(".")
-            if parts[0] != "clipcli":
-                continue
-            named = parts[1:2] or [alias.name for alias in node.names]
-            for other in named:
-                if other != home and other in layer and layer[other] >= layer[home]:
-                    wrong.append(f"{path.relative_to(PACKAGE)} imports {other}")
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {other}"
+        for path in FILES
+        if (room := _room(path)) not in PUBLIC
+        for other in _imported_rooms(path)
+        if other != room and layer.get(other, -1) >= layer[room]
+    ]
     assert wrong == []
+
+
+def test_no_logic_hides_in_an_init_file() -> None:
+    for path in PACKAGE.rglob("*/__init__.py"):
+        (only,) = ast.parse(path.read_text(encoding="utf-8")).body
+        assert isinstance(only, ast.Expr), path
+        assert isinstance(only.value, ast.Constant), path
+
+
+def test_no_file_is_two() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {path: n for path, n in lines.items() if n > MAX_LINES} == {}
+
+
+def test_the_root_is_a_table_of_contents() -> None:
+    assert len([path for path in FILES if path.parent == PACKAGE]) <= MAX_FILES_AT_ROOT

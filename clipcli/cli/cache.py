@@ -36,7 +36,7 @@ def info(cache_dir: CacheDir = None) -> int:
 
     Example: clipcli cache info
     """
-    from clipcli.cache import upkeep
+    from clipcli.embedding.cache import upkeep
 
     path = _path(cache_dir)
     if not _is_there(path):
@@ -59,7 +59,7 @@ def verify(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
 
     Example: clipcli cache verify
     """
-    from clipcli.cache import upkeep
+    from clipcli.embedding.cache import upkeep
 
     path = _path(cache_dir)
     problems = upkeep.verify(path) if _is_there(path) else []
@@ -81,7 +81,7 @@ def prune(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
 
     Example: clipcli cache prune
     """
-    from clipcli.cache import upkeep
+    from clipcli.embedding.cache import upkeep
 
     path = _path(cache_dir)
     n_files, n_embeddings = upkeep.prune(path) if _is_there(path) else (0, 0)
@@ -97,7 +97,7 @@ def clear(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
 
     Example: clipcli cache clear
     """
-    from clipcli.cache import upkeep
+    from clipcli.embedding.cache import upkeep
 
     path = _path(cache_dir)
     n_bytes = upkeep.clear(path)
@@ -107,10 +107,10 @@ def clear(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
 
 
 def _path(cache_dir: str | None) -> Path:
-    from clipcli import hub
-    from clipcli.cache.store import FILE_NAME
+    from clipcli.embedding.cache.store import FILE_NAME
+    from clipcli.models import catalogue
 
-    return hub.cache_root(cache_dir) / FILE_NAME
+    return catalogue.cache_root(cache_dir) / FILE_NAME
 
 
 def _is_there(path: Path) -> bool:

@@ -26,10 +26,10 @@ from clipcli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clipcli.images import Found
-    from clipcli.labels import Label
-    from clipcli.presence.calibration import Measured, Rates
-    from clipcli.presence.calibration_file import Calibration
+    from clipcli.labelling.calibration import Measured, Rates
+    from clipcli.labelling.calibration_file import Calibration
+    from clipcli.labels.label import Label
+    from clipcli.photos.find import Found
 
 MIN_PHOTOS = 2  # of each label: one to fit to, one to measure on
 
@@ -64,41 +64,39 @@ def calibrate(
     """
     import numpy as np
 
-    from clipcli import evaluation, pipeline, presence
-    from clipcli.cli import run
-    from clipcli.evaluation import truth
-    from clipcli.labels import read_labels_file
-    from clipcli.part_file import PartFile
-    from clipcli.presence import calibration, calibration_file
-    from clipcli.presence import pairs as pairing
+    from clipcli.cli import inputs
+    from clipcli.evaluation import measure
+    from clipcli.files.part_file import PartFile
+    from clipcli.labelling import calibration, calibration_file, multi_label, pipeline
+    from clipcli.labelling import side_by_side as pairing
+    from clipcli.labels.label import read_labels_file
+    from clipcli.labels.templates import choose_templates
+    from clipcli.photos import truth
     from clipcli.records import Embedded, Photo
-    from clipcli.templates import choose_templates
 
-    run.check_options(model, photo, OutputOptions(output=output, failures=failures))
+    inputs.check_options(model, photo, OutputOptions(output=output, failures=failures))
     if photo.null:
         raise UsageError("--null: calibrate reads no list of paths; leave it out")
     chosen_templates = choose_templates(template, templates)
     known = truth.read_truth(labelled, recursive=photo.recursive, exclude=photo.exclude or ())
-    labels = (
-        read_labels_file(labels_file) if labels_file else evaluation.folder_labels(known.labels)
-    )
-    names = evaluation.match_labels(known.labels, labels)
+    labels = read_labels_file(labels_file) if labels_file else measure.folder_labels(known.labels)
+    names = measure.match_labels(known.labels, labels)
     _check_enough(labelled, labels, [names[one.label] for one in known.photos])
     report = Report("looked at", quiet)
     file = PartFile(Path(output))  # known to be writable before it starts
     try:
         with report.failures_to(failures):
-            embedder = run.open_embedder(model, report)
+            embedder = inputs.open_embedder(model, report)
             classifier = pipeline.build_classifier(
                 embedder, labels, chosen_templates, model.truncate
             )
-            backgrounds = embedder.encode_texts(presence.BACKGROUND_PROMPTS)
-            run.warn_of_unknown_labels(embedder, labels, report)
-            options = run.run_options(model, photo)
+            backgrounds = embedder.encode_texts(multi_label.BACKGROUND_PROMPTS)
+            inputs.warn_of_unknown_labels(embedder, labels, report)
+            options = inputs.run_options(model, photo)
             found: list[Found] = [*known.failures, *(Photo(one.path) for one in known.photos)]
             records = report.follow(pipeline.embed(found, embedder, options), len(found))
             embedded = [record for record in records if isinstance(record, Embedded)]
-            code = report.conclude(run.describe(embedder))
+            code = report.conclude(inputs.describe(embedder))
         rows = {name: row for row, name in enumerate(classifier.names)}
         true_names = {one.path: names[one.label] for one in known.photos}
         _check_enough(labelled, labels, [true_names[record.path] for record in embedded])
@@ -125,7 +123,7 @@ def calibrate(
             precision=embedder.spec.precision,
             preprocessing=options.decode.describe(),
             templates=tuple(chosen_templates),
-            backgrounds=presence.BACKGROUND_PROMPTS,
+            backgrounds=multi_label.BACKGROUND_PROMPTS,
             labels=tuple(labels),
             thresholds=calibration.fit(classifier, backgrounds, alone, in_pairs),
             measured=calibration.measure(classifier, backgrounds, alone, in_pairs),

@@ -16,8 +16,8 @@ from clipcli.cli.options import (
 from clipcli.cli.report import Report
 
 if TYPE_CHECKING:
+    from clipcli.files.writers import Record
     from clipcli.records import PassedOver
-    from clipcli.writers import Record
 
 
 @takes(LabelOptions, ModelOptions, PhotoOptions, OutputOptions)
@@ -33,30 +33,30 @@ def classify(
 
     Example: clipcli classify photos/ --labels dog,cat,tiger -o labels.csv
     """
-    from clipcli import writers
-    from clipcli.cli import labelling, output, run
+    from clipcli.cli import inputs, labelling, output
+    from clipcli.files import writers
 
-    run.check_options(model, photo, out)
+    inputs.check_options(model, photo, out)
     format = output.choose_format(out, ["csv", "json", "jsonl"])
     report = Report("labelled", out.quiet)
     asked = labelling.read(label, report)
-    found = run.find_photos(paths, photo)
+    found = inputs.find_photos(paths, photo)
     with (
         report.failures_to(out.failures),
         output.open_rows(out, format, writers.CLASSIFY_COLUMNS) as rows,
     ):
-        settled = run.settled(found)
+        settled = inputs.settled(found)
         records: Iterable[Record | PassedOver] = settled
         described = "no model needed"
         if len(settled) < len(found):
-            from clipcli import pipeline
+            from clipcli.labelling import pipeline
 
-            embedder = run.open_embedder(model, report)
-            options = run.run_options(model, photo)
+            embedder = inputs.open_embedder(model, report)
+            options = inputs.run_options(model, photo)
             label_photos = labelling.open_labeller(
                 asked, embedder, options.decode.describe(), model.truncate, report
             )
-            described = run.describe(embedder)
+            described = inputs.describe(embedder)
             records = pipeline.classify(found, embedder, label_photos, options)
         for record in report.follow(records, len(found)):
             rows.write(record)

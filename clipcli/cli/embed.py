@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from clipcli.embedding_file import EmbeddingWriter
-    from clipcli.writers import Record, RowWriter
+    from clipcli.files.embedding_file import EmbeddingWriter
+    from clipcli.files.writers import Record, RowWriter
 
 
 @takes(ModelOptions, PhotoOptions, OutputOptions)
@@ -42,11 +42,12 @@ def embed(
 
     Example: clipcli embed photos/ -o photos.npy
     """
-    from clipcli import embedding_file, pipeline, writers
-    from clipcli.cli import output, run
-    from clipcli.labels import read_texts_file
+    from clipcli.cli import inputs, output
+    from clipcli.files import embedding_file, writers
+    from clipcli.labelling import pipeline
+    from clipcli.labels.label import read_texts_file
 
-    run.check_options(model, photo, out)
+    inputs.check_options(model, photo, out)
     texts = [*(text or ()), *(read_texts_file(text_file) if text_file else ())]
     if texts and paths:
         raise UsageError("PATH and --text in one run; embed photographs and texts separately")
@@ -60,14 +61,14 @@ def embed(
         raise UsageError(f"--dtype {dtype} is for {', '.join(embedding_file.SUFFIXES)} files")
     format = output.choose_format(out, ["csv", "jsonl"])
     report = Report("embedded", out.quiet)
-    found = [] if texts else run.find_photos(paths, photo)
-    settled = run.settled(found)
+    found = [] if texts else inputs.find_photos(paths, photo)
+    settled = inputs.settled(found)
     if not texts and len(settled) == len(found):
         with report.failures_to(out.failures):
             list(report.follow(settled, len(settled)))
             return report.conclude("no model needed")
-    embedder = run.open_embedder(model, report)
-    options = run.run_options(model, photo)
+    embedder = inputs.open_embedder(model, report)
+    options = inputs.run_options(model, photo)
     records: Iterator[Record]
     if texts:
         records = pipeline.embed_texts(texts, embedder, model.truncate)
@@ -89,6 +90,6 @@ def embed(
             rows.write(record)
         rows.finish()
         if texts:
-            report.note(f"{len(texts)} texts embedded; {run.describe(embedder)}")
+            report.note(f"{len(texts)} texts embedded; {inputs.describe(embedder)}")
             return 0
-        return report.conclude(run.describe(embedder))
+        return report.conclude(inputs.describe(embedder))

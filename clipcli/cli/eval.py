@@ -28,11 +28,11 @@ from clipcli.cli.report import Report
 from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from clipcli.evaluation import Evaluation
-    from clipcli.images import Found
-    from clipcli.labels import Label
-    from clipcli.part_file import PartFile
-    from clipcli.scoring import Classifier
+    from clipcli.evaluation.measure import Evaluation
+    from clipcli.files.part_file import PartFile
+    from clipcli.labelling.zero_shot import Classifier
+    from clipcli.labels.label import Label
+    from clipcli.photos.find import Found
 
 
 @takes(ModelOptions, PhotoOptions)
@@ -75,13 +75,15 @@ def evaluate(
 
     Example: clipcli eval photos/ --report mistakes.html
     """
-    from clipcli import evaluation, pipeline
-    from clipcli.cli import run
-    from clipcli.evaluation import Asked, page, truth
+    from clipcli.cli import inputs
+    from clipcli.evaluation import measure, page
+    from clipcli.evaluation.measure import Asked
+    from clipcli.labelling import pipeline
+    from clipcli.labels.templates import choose_templates
+    from clipcli.photos import truth
     from clipcli.records import Embedded, Failure, Photo
-    from clipcli.templates import choose_templates
 
-    run.check_options(model, photo, OutputOptions(output=output, failures=failures))
+    inputs.check_options(model, photo, OutputOptions(output=output, failures=failures))
     if photo.null:
         raise UsageError("--null: eval reads no list of paths; leave it out")
     _check_files({"--output": output, "--failures": failures, "--report": report})
@@ -95,7 +97,7 @@ def evaluate(
             f"{labelled}: one label, {chosen[0].name}, which is always right; {truth.EXPECTED},"
             " or name others with --labels"
         )
-    names = evaluation.match_labels(known.labels, chosen)
+    names = measure.match_labels(known.labels, chosen)
     true_names = {one.path: names[one.label] for one in known.photos}
     empty = sorted(set(known.labels) - {one.label for one in known.photos})
     found: list[Found] = [*known.failures, *(Photo(one.path) for one in known.photos)]
@@ -107,13 +109,13 @@ def evaluate(
             talk = Report("judged", quiet)
             if empty and not measured:
                 talk.note(f"labels without a photograph: {', '.join(empty)}")
-            embedder = run.open_embedder(replace(model, model=name), talk)
+            embedder = inputs.open_embedder(replace(model, model=name), talk)
             classifiers = [
                 pipeline.build_classifier(embedder, chosen, some, model.truncate)
                 for some in template_sets
             ]
-            run.warn_of_unknown_labels(embedder, chosen, talk)
-            options = run.run_options(model, photo)
+            inputs.warn_of_unknown_labels(embedder, chosen, talk)
+            options = inputs.run_options(model, photo)
             embedded: list[Embedded] = []
             with talk.failures_to(None if measured else failures):
                 for record in talk.follow(pipeline.embed(found, embedder, options), len(found)):
@@ -121,15 +123,15 @@ def evaluate(
                         embedded.append(record)
                     elif isinstance(record, Failure):
                         failed.append(record)
-                codes.append(talk.conclude(run.describe(embedder)))
+                codes.append(talk.conclude(inputs.describe(embedder)))
             found = [Photo(record.path) for record in embedded]  # the next model sees the same
             for some, classifier in zip(template_sets, classifiers, strict=True):
                 asked = Asked(embedder.spec, options.decode.describe(), tuple(some))
                 measured.append((asked, classifier, embedded))
         common = {one.path for one in found}
         evaluations = [
-            evaluation.measure(
-                evaluation.judge(
+            measure.measure(
+                measure.judge(
                     [record for record in embedded if record.path in common], true_names, classifier
                 ),
                 classifier.names,
@@ -138,7 +140,7 @@ def evaluate(
             for asked, classifier, embedded in measured
         ]
         text = _text(evaluations)
-        as_json = _json(evaluation.json_object(evaluations, failed))
+        as_json = _json(measure.json_object(evaluations, failed))
         if page_file is not None:
             page_file.write(page.page(evaluations).encode())
         if json_file is not None:
@@ -157,7 +159,7 @@ def _text(evaluations: Sequence[Evaluation]) -> str:
 
 def _json(fields: dict[str, Any]) -> bytes:
     """One field a line: short enough to read, and to compare with another run's."""
-    from clipcli.writers import json_text
+    from clipcli.files.writers import json_text
 
     lines = ",\n".join(f"{json_text(name)}: {json_text(value)}" for name, value in fields.items())
     return f"{{\n{lines}\n}}\n".encode()
@@ -167,22 +169,22 @@ def _labels(
     true_labels: Sequence[str], labels: list[str] | None, labels_file: str | None
 ) -> list[Label]:
     """Those to choose from: as asked for, or the true ones."""
-    from clipcli import evaluation
-    from clipcli.labels import parse_labels, read_labels_file
+    from clipcli.evaluation import measure
+    from clipcli.labels.label import parse_labels, read_labels_file
 
     if labels is not None and labels_file is not None:
         raise UsageError("--labels and --labels-file both name the labels; give one of them")
     if labels_file is not None:
         return read_labels_file(labels_file)
-    return evaluation.folder_labels(true_labels) if labels is None else parse_labels(labels)
+    return measure.folder_labels(true_labels) if labels is None else parse_labels(labels)
 
 
 def _variants(
     model: str | None, templates: list[str], compare: Sequence[str]
 ) -> tuple[list[str | None], list[list[str]]]:
     """The models and the sets of templates to measure, those without --compare first."""
-    from clipcli.labels import PLACE, check_templates
-    from clipcli.templates import TEMPLATE_SETS, read_templates
+    from clipcli.labels.label import PLACE, check_templates
+    from clipcli.labels.templates import TEMPLATE_SETS, read_templates
 
     models: list[str | None] = [model]
     template_sets = [templates]
@@ -214,7 +216,7 @@ def _whole(path: str | None) -> Iterator[PartFile | None]:
     if path is None:
         yield None
         return
-    from clipcli.part_file import PartFile
+    from clipcli.files.part_file import PartFile
 
     file = PartFile(Path(path))
     try:

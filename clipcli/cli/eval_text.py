@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from clipcli.errors import one_line
 
 if TYPE_CHECKING:
-    from clipcli.evaluation import Evaluation
+    from clipcli.evaluation.measure import Evaluation
     from clipcli.evaluation.metrics import Bin
     from clipcli.evaluation.tables import Table
 
@@ -19,7 +19,7 @@ BAR_WIDTH = 40
 
 def evaluation_text(evaluation: Evaluation) -> str:
     """Everything about one classifier."""
-    from clipcli.evaluation import tables as tables
+    from clipcli.evaluation import tables
 
     asked = evaluation.asked
     heading = (
@@ -34,7 +34,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
 
 def comparison_text(evaluations: Sequence[Evaluation]) -> str:
     """One line for each classifier, and how it differs from the first."""
-    from clipcli.evaluation import tables as tables
+    from clipcli.evaluation import tables
 
     first = evaluations[0]
     return (

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from clipcli.cli import run
+from clipcli.cli import inputs
 from clipcli.cli.options import LabelOptions
 from clipcli.cli.report import Report
 from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from clipcli.embedder import Embedder
-    from clipcli.labels import Label
-    from clipcli.pipeline import Labeller
-    from clipcli.presence.calibration_file import Calibration
-    from clipcli.probe import Probe
+    from clipcli.embedding.embedder import Embedder
+    from clipcli.labelling.calibration_file import Calibration
+    from clipcli.labelling.pipeline import Labeller
+    from clipcli.labelling.probe import Probe
+    from clipcli.labels.label import Label
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Asked:
 
 def read(options: LabelOptions, report: Report) -> Asked:
     """Raises UsageError for labels, templates or files that cannot work."""
-    from clipcli.presence import calibration_file
-    from clipcli.probe import probe_file
+    from clipcli.labelling import calibration_file, probe_file
 
     _check(options)
     if options.probe is not None:
@@ -48,15 +47,14 @@ def open_labeller(
     asked: Asked, embedder: Embedder, preprocessing: str, truncate: bool, report: Report
 ) -> Labeller:
     """The function from embeddings to labels. `preprocessing`: as `DecodeOptions.describe`."""
-    from clipcli import pipeline, presence, scoring
-    from clipcli.presence import calibration_file
+    from clipcli.labelling import calibration_file, multi_label, pipeline, zero_shot
 
     options = asked.options
     if asked.probe is not None:
         asked.probe.check_same_model(embedder.spec)
         asked.probe.check_same_preprocessing(preprocessing)
         return partial(asked.probe.label_photos, top_k=options.top_k or 1)
-    backgrounds: tuple[str, ...] = presence.BACKGROUND_PROMPTS
+    backgrounds: tuple[str, ...] = multi_label.BACKGROUND_PROMPTS
     thresholds = None
     if asked.calibration is not None:
         path = str(options.calibration)
@@ -66,21 +64,21 @@ def open_labeller(
             report.note(note)
         backgrounds, thresholds = asked.calibration.backgrounds, asked.calibration.thresholds
     classifier = pipeline.build_classifier(embedder, asked.labels, asked.templates, truncate)
-    run.warn_of_unknown_labels(embedder, asked.labels, report)
+    inputs.warn_of_unknown_labels(embedder, asked.labels, report)
     if not (options.multi_label or options.calibration or options.judges_fit):
-        return partial(scoring.label_photos, classifier=classifier, top_k=options.top_k or 1)
-    judged = presence.Presence(classifier, embedder.encode_texts(backgrounds), thresholds)
+        return partial(zero_shot.label_photos, classifier=classifier, top_k=options.top_k or 1)
+    judged = multi_label.Presence(classifier, embedder.encode_texts(backgrounds), thresholds)
     if options.multi_label:
         floor = options.min_probability
         return partial(
-            presence.label_photos,
+            multi_label.label_photos,
             presence=judged,
             top_k=options.top_k,
-            min_probability=presence.DEFAULT_MIN_PROBABILITY if floor is None else floor,
+            min_probability=multi_label.DEFAULT_MIN_PROBABILITY if floor is None else floor,
             unknown=options.unknown,
         )
     return partial(
-        presence.label_photos_that_fit,
+        multi_label.label_photos_that_fit,
         presence=judged,
         top_k=options.top_k or 1,
         min_probability=options.min_probability,
@@ -113,8 +111,8 @@ def _check(options: LabelOptions) -> None:
 
 
 def _read_words(options: LabelOptions, report: Report) -> tuple[list[Label], list[str]]:
-    from clipcli import labels as label_texts
-    from clipcli.templates import choose_templates
+    from clipcli.labels import label as label_texts
+    from clipcli.labels.templates import choose_templates
 
     if options.labels_file is not None:
         labels = label_texts.read_labels_file(options.labels_file)

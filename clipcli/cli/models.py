@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from clipcli import hub
 from clipcli.cli.options import CacheDir, Quiet
 from clipcli.cli.output import print_line
 from clipcli.errors import UsageError
+from clipcli.models import catalogue
 
 models_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -24,13 +24,15 @@ def list_models(context: typer.Context, cache_dir: CacheDir = None) -> int:
     Example: clipcli models
     """
     if context.invoked_subcommand is None:
-        root = hub.cache_root(cache_dir)
+        root = catalogue.cache_root(cache_dir)
         print_line(f"{'MODEL':<15}{'SIZE':>9}{'INPUT':>8}{'IMAGENET':>10}  ON DISK")
-        lite_mb = hub.lite_path().stat().st_size / 1e6
-        print_line(f"{hub.LITE:<15}{lite_mb:>6,.0f} MB{260:>5} px{'(card)':>10}  embedded")
-        for model in hub.PUBLISHED:
+        lite_mb = catalogue.lite_path().stat().st_size / 1e6
+        print_line(f"{catalogue.LITE:<15}{lite_mb:>6,.0f} MB{260:>5} px{'(card)':>10}  embedded")
+        for model in catalogue.PUBLISHED:
             size = f"{model.size_bytes / 1e6:,.0f} MB"
-            on_disk = hub.model_path(model, root) if hub.is_on_disk(model, root) else "no"
+            on_disk = (
+                catalogue.model_path(model, root) if catalogue.is_on_disk(model, root) else "no"
+            )
             print_line(
                 f"{model.name:<15}{size:>9}{model.px:>5} px{model.imagenet_top1:>8.2f} %  {on_disk}"
             )
@@ -63,13 +65,13 @@ def use(
 
     Example: clipcli models use ViT-B/16
     """
-    from clipcli import default_model
+    from clipcli.models import default_model
 
-    if hub.find_published(name) is not None:
+    if catalogue.find_published(name) is not None:
         _fetch(name, cache_dir, quiet)
-    elif name not in (hub.LITE, default_model.AUTO):
-        from clipcli import checkpoint
-        from clipcli.locate import locate
+    elif name not in (catalogue.LITE, default_model.AUTO):
+        from clipcli.models.checkpoint import checkpoint
+        from clipcli.models.locate import locate
 
         path = locate(name)
         checkpoint.read(path)  # raises what is wrong with it now, not at every later run
@@ -86,8 +88,8 @@ def show(name: Annotated[str, typer.Argument(help="lite, or a published name.")]
 
     Example: clipcli models show lite
     """
-    if name == hub.LITE:
-        print_line(hub.lite_path().with_suffix(".md").read_text(encoding="utf-8").rstrip())
+    if name == catalogue.LITE:
+        print_line(catalogue.lite_path().with_suffix(".md").read_text(encoding="utf-8").rstrip())
         return 0
     model = _published(name)
     print_line(
@@ -96,15 +98,15 @@ def show(name: Annotated[str, typer.Argument(help="lite, or a published name.")]
         f"ImageNet    {model.imagenet_top1:.2f} % zero-shot top-1, as open_clip measured it\n"
         f"size        {model.size_bytes / 1e6:,.0f} MB\n"
         f"SHA-256     {model.sha256}\n"
-        f"from        {hub.model_url(model)}"
+        f"from        {catalogue.model_url(model)}"
     )
     return 0
 
 
-def _published(name: str) -> hub.PublishedModel:
-    model = hub.find_published(name)
+def _published(name: str) -> catalogue.PublishedModel:
+    model = catalogue.find_published(name)
     if model is None:
-        names = ", ".join(hub.available_models())
+        names = ", ".join(catalogue.available_models())
         raise UsageError(f"{name}: no published model; expected one of {names}")
     return model
 
@@ -115,4 +117,4 @@ def _fetch(name: str, cache_dir: str | None, quiet: bool) -> Path:
     model = _published(name)
     report = Report("downloaded", quiet)
     with report.downloading() as on_progress:
-        return hub.fetch(model, hub.cache_root(cache_dir), on_progress, report.note)
+        return catalogue.fetch(model, catalogue.cache_root(cache_dir), on_progress, report.note)

@@ -11,9 +11,9 @@ from clipcli.cli.options import OutputOptions
 from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from clipcli.embedding_file import EmbeddingWriter, Header
-    from clipcli.part_file import PartFile
-    from clipcli.writers import Format, RowWriter
+    from clipcli.files.embedding_file import EmbeddingWriter, Header
+    from clipcli.files.part_file import PartFile
+    from clipcli.files.writers import Format, RowWriter
 
 
 def choose_format(out: OutputOptions, allowed: Sequence[Format]) -> Format:
@@ -29,7 +29,7 @@ def choose_format(out: OutputOptions, allowed: Sequence[Format]) -> Format:
 
 def print_text(text: str) -> None:
     """Data on stdout. A closed pipe ends the run quietly, a full disk with one line."""
-    from clipcli.writers import Stdout
+    from clipcli.files.writers import Stdout
 
     stdout = Stdout()
     stdout.write(text.encode("utf-8", "surrogateescape"))
@@ -44,8 +44,8 @@ def print_line(line: object) -> None:
 @contextmanager
 def open_rows(out: OutputOptions, format: Format, columns: Sequence[str]) -> Iterator[RowWriter]:
     """Rows on stdout, or in the file of --output."""
-    from clipcli.part_file import PartFile
-    from clipcli.writers import RowWriter, Stdout
+    from clipcli.files.part_file import PartFile
+    from clipcli.files.writers import RowWriter, Stdout
 
     if out.output is None:
         stdout = Stdout()
@@ -62,7 +62,7 @@ def open_rows(out: OutputOptions, format: Format, columns: Sequence[str]) -> Ite
 @contextmanager
 def open_embeddings(path: str, header: Header) -> Iterator[EmbeddingWriter]:
     """A file of embeddings."""
-    from clipcli.embedding_file import writer_for
+    from clipcli.files.embedding_file import writer_for
 
     writer = writer_for(Path(path), header)
     with _whole_or_part(writer):

@@ -27,9 +27,9 @@ from clipcli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from clipcli.images import Found
-    from clipcli.probe import Origin
-    from clipcli.probe.curve import Point
+    from clipcli.evaluation.learning_curve import Point
+    from clipcli.labelling.probe import Origin
+    from clipcli.photos.find import Found
 
 probe_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -78,17 +78,17 @@ def fit(
     """
     import numpy as np
 
-    from clipcli import evaluation, pipeline
-    from clipcli import probe as probes
-    from clipcli.cli import run
-    from clipcli.evaluation import truth
-    from clipcli.labels import read_labels_file
-    from clipcli.part_file import PartFile
-    from clipcli.probe import curve, probe_file
+    from clipcli.cli import inputs
+    from clipcli.evaluation import learning_curve, measure
+    from clipcli.files.part_file import PartFile
+    from clipcli.labelling import pipeline, probe_file
+    from clipcli.labelling import probe as probes
+    from clipcli.labels.label import read_labels_file
+    from clipcli.labels.templates import choose_templates
+    from clipcli.photos import truth
     from clipcli.records import Embedded, Photo
-    from clipcli.templates import choose_templates
 
-    run.check_options(model, photo, OutputOptions(output=output, failures=failures))
+    inputs.check_options(model, photo, OutputOptions(output=output, failures=failures))
     if photo.null:
         raise UsageError("--null: probe fit reads no list of paths; leave it out")
     if output is None and shots is None:
@@ -99,9 +99,9 @@ def fit(
     chosen = (
         read_labels_file(labels_file)
         if labels_file is not None
-        else evaluation.folder_labels(known.labels)
+        else measure.folder_labels(known.labels)
     )
-    names = evaluation.match_labels(known.labels, chosen)
+    names = measure.match_labels(known.labels, chosen)
     if len({one.label for one in known.photos}) < 2:
         raise UsageError(f"{labelled}: photographs of fewer than two labels; {truth.EXPECTED}")
     index = {label.name: row for row, label in enumerate(chosen)}
@@ -113,20 +113,20 @@ def fit(
         if file is not None:
             stack.push(lambda kind, error, trace: _end(file, error))
         stack.enter_context(report.failures_to(failures))
-        embedder = run.open_embedder(model, report)
-        options = run.run_options(model, photo)
+        embedder = inputs.open_embedder(model, report)
+        options = inputs.run_options(model, photo)
         classifier = pipeline.build_classifier(embedder, chosen, chosen_templates, model.truncate)
-        run.warn_of_unknown_labels(embedder, chosen, report)
+        inputs.warn_of_unknown_labels(embedder, chosen, report)
         records = report.follow(pipeline.embed(found, embedder, options), len(found))
         embedded = [record for record in records if isinstance(record, Embedded)]
-        code = report.conclude(run.describe(embedder))
+        code = report.conclude(inputs.describe(embedder))
         x = np.stack([record.embedding for record in embedded])
         y = np.array([rows[record.path] for record in embedded])
         fitted = probes.fit_probe(
             x, y, classifier, embedder.spec, options.decode.describe(), chosen_templates
         )
         if asked_shots:
-            most = curve.most_shots(y)
+            most = learning_curve.most_shots(y)
             measured = [n_shots for n_shots in asked_shots if n_shots <= most]
             if not measured:
                 raise UsageError(
@@ -135,7 +135,7 @@ def fit(
                 )
             if len(measured) < len(asked_shots):
                 report.note(f"a label has {most + 1} photographs: more than {most} not measured")
-            points = curve.learning_curve(x, y, classifier, measured, splits, seed)
+            points = learning_curve.learning_curve(x, y, classifier, measured, splits, seed)
             print_text("".join(f"{line}\n" for line in _table(points)))
         if file is not None:
             probe_file.write_probe(fitted, file)
@@ -145,7 +145,7 @@ def fit(
 
 def _end(file: object, error: BaseException | None) -> bool:
     """The probe appears when the run is whole, and leaves nothing otherwise."""
-    from clipcli.part_file import PartFile
+    from clipcli.files.part_file import PartFile
 
     assert isinstance(file, PartFile)
     if error is None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from clipcli.errors import one_line
 
 if TYPE_CHECKING:
-    from clipcli.labels import Label
-    from clipcli.prompts.choice import Choice, Trial
+    from clipcli.evaluation.prompt_choice import Choice, Trial
+    from clipcli.labels.label import Label
 
 N_BEST_SHOWN = 5
 
@@ -48,7 +48,7 @@ def choice_text(choice: Choice, labels: Sequence[Label], seed: int) -> str:
         rows = [[what, *_figures(trial), _verdict(trial)] for what, trial in changes]
         parts.append(table_text(Table(names, rows, numbers=(1, 2, 3, 4))))
     if choice.reworded:
-        from clipcli.labels import labels_file_line
+        from clipcli.labels.label import labels_file_line
 
         parts.append("".join(f"{one_line(labels_file_line(new))}\n" for new in choice.reworded))
     parts.append(f"{_conclusion(choice)}\n")
@@ -57,7 +57,7 @@ def choice_text(choice: Choice, labels: Sequence[Label], seed: int) -> str:
 
 def labels_file_text(choice: Choice, model: str) -> str:
     """The figures, then a label a line in whole prompts, so that the templates are in the file."""
-    from clipcli.labels import labels_file_line
+    from clipcli.labels.label import labels_file_line
 
     heading = one_line(f"{_conclusion(choice)}; {model}, {choice.overall.n:,} photographs held out")
     lines = [f"# clipcli prompts choose: {heading}", *map(labels_file_line, choice.labels)]
@@ -87,7 +87,7 @@ def _verdict(trial: Trial) -> str:
 
 def _conclusion(choice: Choice) -> str:
     from clipcli.evaluation.tables import percent
-    from clipcli.labels import DEFAULT_TEMPLATE
+    from clipcli.labels.label import DEFAULT_TEMPLATE
 
     if not choice.beats_default:
         return (

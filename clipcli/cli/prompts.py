@@ -14,8 +14,8 @@ from clipcli.cli.report import Report
 from clipcli.errors import UsageError, one_line
 
 if TYPE_CHECKING:
-    from clipcli.images import Found
-    from clipcli.labels import Label
+    from clipcli.labels.label import Label
+    from clipcli.photos.find import Found
 
 prompts_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -59,8 +59,8 @@ def show(
 
     Example: clipcli prompts show --labels dog,cat --templates seven
     """
-    from clipcli import labels as label_texts
-    from clipcli.templates import choose_templates
+    from clipcli.labels import label as label_texts
+    from clipcli.labels.templates import choose_templates
 
     chosen_templates = choose_templates(template, templates)
     if labels is not None or labels_file is not None:
@@ -125,16 +125,16 @@ def choose(
     """
     import numpy as np
 
-    from clipcli import evaluation, pipeline
-    from clipcli.cli import prompt_text, run
-    from clipcli.evaluation import truth
-    from clipcli.labels import check_templates
-    from clipcli.part_file import PartFile
-    from clipcli.prompts import candidates, choice
+    from clipcli.cli import inputs, prompt_text
+    from clipcli.evaluation import measure, prompt_candidates, prompt_choice
+    from clipcli.files.part_file import PartFile
+    from clipcli.labelling import pipeline
+    from clipcli.labels.label import check_templates
+    from clipcli.labels.templates import read_templates
+    from clipcli.photos import truth
     from clipcli.records import Embedded, Photo
-    from clipcli.templates import read_templates
 
-    run.check_options(model, photo, OutputOptions(output=output, failures=failures))
+    inputs.check_options(model, photo, OutputOptions(output=output, failures=failures))
     if photo.null:
         raise UsageError("--null: prompts choose reads no list of paths; leave it out")
     own_sets = {name: read_templates(name) for name in templates or ()}
@@ -147,10 +147,10 @@ def choose(
             f"{labelled}: one label, {chosen[0].name}, which is always right; {truth.EXPECTED},"
             " or name others with --labels"
         )
-    names = evaluation.match_labels(known.labels, chosen)
-    given = candidates.read_rewordings(rewordings, chosen) if rewordings else {}
+    names = measure.match_labels(known.labels, chosen)
+    given = prompt_candidates.read_rewordings(rewordings, chosen) if rewordings else {}
     ways = {
-        label.name: [*given.get(label.name, ()), *candidates.own_rewordings(label)]
+        label.name: [*given.get(label.name, ()), *prompt_candidates.own_rewordings(label)]
         for label in chosen
     }
     _check_enough(labelled, len(known.photos))
@@ -161,27 +161,27 @@ def choose(
     report = Report("looked at", quiet)
     file = PartFile(Path(output)) if output is not None else None
     try:
-        embedder = run.open_embedder(model, report)
-        run.warn_of_unknown_labels(embedder, chosen, report)
-        options = run.run_options(model, photo)
+        embedder = inputs.open_embedder(model, report)
+        inputs.warn_of_unknown_labels(embedder, chosen, report)
+        options = inputs.run_options(model, photo)
         with report.failures_to(failures):
             embedded = [
                 record
                 for record in report.follow(pipeline.embed(found, embedder, options), len(found))
                 if isinstance(record, Embedded)
             ]
-            code = report.conclude(run.describe(embedder))
+            code = report.conclude(inputs.describe(embedder))
         _check_enough(labelled, len(embedded))
         places = {label.name: place for place, label in enumerate(chosen)}
-        made = choice.choose(
+        made = prompt_choice.choose(
             embedder,
-            choice.Half(
+            prompt_choice.Half(
                 np.stack([record.embedding for record in embedded]),
                 np.array([places[true_names[record.path]] for record in embedded]),
             ),
             chosen,
             ways,
-            candidates.template_candidates(own_sets, hint),
+            prompt_candidates.template_candidates(own_sets, hint),
             seed,
             model.truncate,
         )
@@ -203,18 +203,18 @@ def _labels(
     labels: list[str] | None, labels_file: str | None, true_labels: Sequence[str]
 ) -> list[Label]:
     """Those asked for, or the true ones."""
-    from clipcli import evaluation
-    from clipcli.labels import parse_labels, read_labels_file
+    from clipcli.evaluation import measure
+    from clipcli.labels.label import parse_labels, read_labels_file
 
     if labels is not None and labels_file is not None:
         raise UsageError("--labels and --labels-file both name the labels; give one of them")
     if labels_file is not None:
         return read_labels_file(labels_file)
-    return evaluation.folder_labels(true_labels) if labels is None else parse_labels(labels)
+    return measure.folder_labels(true_labels) if labels is None else parse_labels(labels)
 
 
 def _check_enough(labelled: str, n: int) -> None:
-    from clipcli.prompts.choice import N_PHOTOS_LEAST
+    from clipcli.evaluation.prompt_choice import N_PHOTOS_LEAST
 
     if n < N_PHOTOS_LEAST:
         photographs = "1 photograph" if n == 1 else f"{n} photographs"
@@ -235,7 +235,7 @@ def _check_writable(labels: Sequence[Label]) -> None:
 
 
 def _named_sets() -> list[str]:
-    from clipcli.templates import TEMPLATE_SETS
+    from clipcli.labels.templates import TEMPLATE_SETS
 
     return [f"{'NAME':<12}{'TEMPLATES':>9}  SOURCE"] + [
         f"{name:<12}{len(templates):>9}  {SOURCES[name]}"

@@ -16,8 +16,8 @@ from clipcli.records import Classified, Embedded, Failure, PassedOver
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from clipcli.part_file import PartFile
-    from clipcli.writers import Record
+    from clipcli.files.part_file import PartFile
+    from clipcli.files.writers import Record
 
 
 @dataclass
@@ -83,8 +83,8 @@ class Report:
         if path is None:
             yield
             return
-        from clipcli.part_file import PartFile
-        from clipcli.writers import FAILURE_COLUMNS, csv_line
+        from clipcli.files.part_file import PartFile
+        from clipcli.files.writers import FAILURE_COLUMNS, csv_line
 
         self._failures = PartFile(Path(path))
         try:
@@ -150,7 +150,7 @@ class Report:
         self.tally.failed += 1
         self.complain(f"{failure.path}: {failure.error}")
         if self._failures is not None:
-            from clipcli.writers import FAILURE_COLUMNS, csv_line
+            from clipcli.files.writers import FAILURE_COLUMNS, csv_line
 
             header = csv_line(FAILURE_COLUMNS) if self.tally.failed == 1 else ""
             line = header + csv_line([failure.path, failure.error])

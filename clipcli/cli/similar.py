@@ -14,7 +14,7 @@ from clipcli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clipcli.writers import Record
+    from clipcli.files.writers import Record
 
 Parts = list[str] | None
 
@@ -47,10 +47,11 @@ def similar(
 
     Example: clipcli similar "a dog in the snow" photos/ --text --top-k 5
     """
-    from clipcli import embedding_file, pipeline, writers
-    from clipcli.cli import output, run
+    from clipcli.cli import inputs, output
+    from clipcli.files import embedding_file, writers
+    from clipcli.labelling import pipeline
 
-    run.check_options(model, photo, out)
+    inputs.check_options(model, photo, out)
     if (embeddings is None) == (not paths):
         raise UsageError("expected either PATH to search in or --embeddings FILE")
     if paths_only and out.format:
@@ -68,9 +69,9 @@ def similar(
     if paths_only:
         format = "nul" if photo.null else "paths"
     report = Report("compared", out.quiet)
-    found = [] if embeddings else run.find_photos(paths, photo)
-    settled = run.settled(found)
-    options = run.run_options(model, photo)
+    found = [] if embeddings else inputs.find_photos(paths, photo)
+    settled = inputs.settled(found)
+    options = inputs.run_options(model, photo)
     images = [part.value for part in parts if part.kind == "image"]
     records: Iterator[Record]
     if embeddings:
@@ -78,8 +79,8 @@ def similar(
         embedder = None
         described = f"{file.header.model}, from the file alone"
         if model.model is not None or not all(pipeline.holds(file, part) for part in parts):
-            embedder = run.open_embedder(model, report)
-            described = run.describe(embedder)
+            embedder = inputs.open_embedder(model, report)
+            described = inputs.describe(embedder)
             embedding_file.check_same_model(file, embedder.spec.name, embedder.spec.fingerprint)
             if images:
                 embedding_file.check_same_preprocessing(file, options.decode.describe())
@@ -90,8 +91,8 @@ def similar(
         records = report.follow(settled, len(settled))
         described = "no model needed"
     else:
-        embedder = run.open_embedder(model, report)
-        described = run.describe(embedder)
+        embedder = inputs.open_embedder(model, report)
+        described = inputs.describe(embedder)
         asked = pipeline.encode_query(parts, embedder, options, model.truncate)
         embedded = report.follow(pipeline.embed(found, embedder, options), len(found))
         records = pipeline.similar(asked, embedded, top_k, min_similarity, images)

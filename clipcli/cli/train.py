@@ -17,7 +17,7 @@ from clipcli.records import Activation
 
 if TYPE_CHECKING:
     from clipcli.records import Failure
-    from clipcli.training.history import Step
+    from clipcli.training.log import Step
     from clipcli.training.loop import Run
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -108,10 +108,10 @@ def train(
     Example: clipcli train photos.csv --init ViT-B/32 --freeze image -o run/
     """
     began = time.monotonic()
-    from clipcli.training import history, loop
-    from clipcli.training.model import open_start
+    from clipcli.training import log, loop
+    from clipcli.training.distributed import joined_processes
     from clipcli.training.pairs import read_pairs
-    from clipcli.training.processes import joined_processes
+    from clipcli.training.start import open_start
     from clipcli.training.state import Settings
 
     with joined_processes(device) as (processes, own_device):
@@ -144,8 +144,8 @@ def train(
         run = loop.Run(
             start, found.pairs, settings, chosen_precision, files, processes, workers, keep_mb
         )
-        if not history.can_draw():
-            report.note(f"no picture of the curves: needs matplotlib; {history.PLOT_ADVICE}")
+        if not log.can_draw():
+            report.note(f"no picture of the curves: needs matplotlib; {log.PLOT_ADVICE}")
         n_failed = 0
 
         def on_failure(failure: Failure) -> None:

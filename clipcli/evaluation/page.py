@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from clipcli.decode import open_photo, readable_formats, upright_rgb
 from clipcli.errors import one_line
-from clipcli.evaluation import Evaluation, Judged, tables, worst_mistakes
-from clipcli.evaluation.pictures import confusion_picture, reliability_picture
+from clipcli.evaluation import tables
+from clipcli.evaluation.measure import Evaluation, Judged, worst_mistakes
+from clipcli.evaluation.svg import confusion_picture, reliability_picture
 from clipcli.evaluation.tables import Table
+from clipcli.photos.decode import open_photo, readable_formats, upright_rgb
 
 N_MISTAKES = 24
 N_CONFUSIONS = 12

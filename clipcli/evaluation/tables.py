@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipcli.evaluation import Evaluation, paired_interval
+from clipcli.evaluation.measure import Evaluation, paired_interval
 from clipcli.evaluation.metrics import Interval
-from clipcli.templates import TEMPLATE_SETS
+from clipcli.labels.templates import TEMPLATE_SETS
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from clipcli.model.config import (
+from clipcli.models.tokenizer import CONTEXT_LENGTH
+from clipcli.network.config import (
     ClipConfig,
     ResNetConfig,
     TextConfig,
     TransformerConfig,
     VisionTransformerConfig,
 )
-from clipcli.tokenizer import CONTEXT_LENGTH
 
 VOCAB_SIZE = 49_408
 HEAD_WIDTH = 64  # as published; a checkpoint's shapes do not tell the number of heads

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clipcli.errors import NothingReadError, PhotoError
+from clipcli.models.tokenizer import token_rows
 from clipcli.records import Failure
-from clipcli.tokenizer import token_rows
+from clipcli.training.crops import Pictures
+from clipcli.training.distributed import Processes
 from clipcli.training.pairs import Pair
-from clipcli.training.pictures import Pictures
-from clipcli.training.processes import Processes
 
 N_BATCHES_AHEAD = 2
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clipcli.model.clip import CLIP
+from clipcli.network.clip import CLIP
+from clipcli.training.distributed import Processes
 from clipcli.training.loss import contrastive_loss
-from clipcli.training.processes import Processes
 
 Encode = Callable[[Tensor], Tensor]
 

@@ -11,23 +11,23 @@ from typing import Literal
 
 import torch
 
-from clipcli.engine import default_workers
+from clipcli.embedding.local import default_workers
 from clipcli.errors import OutputError, UsageError
-from clipcli.model.config import VisionTransformerConfig
-from clipcli.model.heap import keep_freed_memory
-from clipcli.placement import choose_device, has_bfloat16
-from clipcli.preprocess import normalise
+from clipcli.network.config import VisionTransformerConfig
+from clipcli.photos.preprocess import normalise
 from clipcli.records import Failure
-from clipcli.training import history
+from clipcli.runtime.devices import choose_device, has_bfloat16
+from clipcli.runtime.process import keep_freed_memory
+from clipcli.training import log
 from clipcli.training.batches import Batch, Batches, Captions, Plan
+from clipcli.training.crops import Pictures
+from clipcli.training.distributed import Processes
 from clipcli.training.gradient import EncodedBatch, backward
-from clipcli.training.history import Step
+from clipcli.training.log import Step
 from clipcli.training.loss import MAX_LOGIT_SCALE
-from clipcli.training.model import Start, prepare, write_model
 from clipcli.training.optimizer import descend, parameter_groups, warm_cosine
 from clipcli.training.pairs import Pair
-from clipcli.training.pictures import Pictures
-from clipcli.training.processes import Processes
+from clipcli.training.start import Start, prepare, write_model
 from clipcli.training.state import Settings, read_state, write_state
 
 TrainingPrecision = Literal["auto", "fp32", "fp16", "bf16"]
@@ -254,10 +254,10 @@ class _Training:
         """Every file anew; the picture, which takes a part of a second, now and then."""
         files = self.run.files
         write_model(self.model, self.run.start.preprocess, files.model)
-        history.write_log(files.log, self.steps)
+        log.write_log(files.log, self.steps)
         rows = torch.tensor([astuple(step) for step in self.steps], dtype=torch.float64)
         write_state(files.state, self.model, self.optimizer, self.scaler, self.run.settings, rows)
         is_due = time.monotonic() - self._drawn_at > SECONDS_BETWEEN_DRAWINGS
-        if history.can_draw() and (is_last or is_due):
-            history.draw_curves(files.curves, self.steps)
+        if log.can_draw() and (is_last or is_due):
+            log.draw_curves(files.curves, self.steps)
             self._drawn_at = time.monotonic()

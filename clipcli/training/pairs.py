@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipcli.errors import UsageError
-from clipcli.evaluation.truth import model_words, read_truth
-from clipcli.images import find_listed
-from clipcli.labels import DEFAULT_TEMPLATE, PLACE, check_templates
+from clipcli.labels.label import DEFAULT_TEMPLATE, PLACE, check_templates
+from clipcli.photos.find import find_listed
+from clipcli.photos.truth import model_words, read_truth
 from clipcli.records import Failure
 
 EXPECTED = (

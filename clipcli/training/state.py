@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from clipcli.checkpoint import safetensors_file
 from clipcli.errors import CheckpointError, UsageError
-from clipcli.model.clip import CLIP
-from clipcli.training.model import Frozen, openai_tensors, write_whole
+from clipcli.models.checkpoint import safetensors_file
+from clipcli.network.clip import CLIP
+from clipcli.training.start import Frozen, openai_tensors, write_whole
 
 FORMAT = "clipcli-training"
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from wordnet import WordNet
 
-from clipcli.encoder import Encoder
-from clipcli.labels import DEFAULT_TEMPLATE, PLACE
+from clipcli.labels.label import DEFAULT_TEMPLATE, PLACE
+from clipcli.models.encoder import Encoder
 
 SCALES = (10, 15, 20, 25, 30, 40, 60)
 TEMPERATURES = (0.5, 0.7, 1.0)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from clipcli import pipeline
-from clipcli.embedder import Embedder
-from clipcli.labels import DEFAULT_TEMPLATE, Label, Text
+from clipcli.embedding.embedder import Embedder
+from clipcli.labelling import pipeline
+from clipcli.labelling.zero_shot import label_photos
+from clipcli.labels.label import DEFAULT_TEMPLATE, Label, Text
 from clipcli.records import Embedded, Photo
-from clipcli.scoring import label_photos
 
 HELD_OUT = ("bird", "car", "boat", "snake", "monkey")  # for a model trained with --leave-out
 OTHER_WORDS = {

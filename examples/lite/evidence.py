@@ -31,10 +31,10 @@ from torch.nn import functional as F
 from train import vocabulary
 from wordnet import WordNet
 
-from clipcli.labels import DEFAULT_TEMPLATE, PLACE
-from clipcli.model.config import EvidenceConfig
-from clipcli.model.evidence import INPUT_SCALE, N_HIGHEST, EvidenceTest
-from clipcli.tokenizer import token_rows
+from clipcli.labels.label import DEFAULT_TEMPLATE, PLACE
+from clipcli.models.tokenizer import token_rows
+from clipcli.network.config import EvidenceConfig
+from clipcli.network.known_words import INPUT_SCALE, N_HIGHEST, EvidenceTest
 
 HIDDEN_WIDTH = 32
 # length of the mean of an idea's unit class embeddings; words between are not used

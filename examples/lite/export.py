@@ -3,7 +3,7 @@ r"""Join the frozen image tower and the trained text side into one file.
     python export.py --trained work/trained.safetensors --evidence work/evidence.safetensors \
         --output lite.safetensors
 
-`clipcli.checkpoint.lite_file` reads the file.
+`clipcli.models.checkpoint.lite_file` reads the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.nn import Parameter
 
-from clipcli.tokenizer import CONTEXT_LENGTH
+from clipcli.models.tokenizer import CONTEXT_LENGTH
 
 # Both from calibrate.py: on simulated photographs, which the classifier names as often right as
 # photographs that it has not seen (77.6 %), 0.7 gives the most right labels, and at scale 20 their

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipcli.model.config import EfficientNetLiteConfig
-from clipcli.model.efficientnet_lite import EfficientNetLite
-from clipcli.preprocess import PreprocessConfig
+from clipcli.network.config import EfficientNetLiteConfig
+from clipcli.network.efficientnet_lite import EfficientNetLite
+from clipcli.photos.preprocess import PreprocessConfig
 
 EPSILON = 1e-3  # of the published batch normalisations
 # as published: a little less than the largest central square

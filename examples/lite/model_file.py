@@ -4,7 +4,7 @@ Image tower and text tower are float16, the token table int8 with one float16 sc
 (`token_embedding.weight`, `token_embedding.scale`); `logit_scale` is float32; `evidence.*` is the
 test of `evidence.py`. Metadata: `format` "clipcli-lite", `config` (JSON: architecture,
 preprocessing) and `sources` (JSON: where each part comes from, under which licence). Its reader is
-`clipcli.checkpoint.lite_file`.
+`clipcli.models.checkpoint.lite_file`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from clipcli.checkpoint.lite_file import FORMAT, SCALES, TOKENS
-from clipcli.model.efficientnet_lite import EfficientNetLite
+from clipcli.models.checkpoint.lite_file import FORMAT, SCALES, TOKENS
+from clipcli.network.efficientnet_lite import EfficientNetLite
 
 
 def quantise_rows(table: Tensor) -> tuple[Tensor, Tensor]:

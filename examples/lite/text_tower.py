@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipcli.model.config import TransformerConfig
-from clipcli.model.transformer import LayerNorm, Transformer
-from clipcli.tokenizer import CONTEXT_LENGTH
+from clipcli.models.tokenizer import CONTEXT_LENGTH
+from clipcli.network.config import TransformerConfig
+from clipcli.network.transformer import LayerNorm, Transformer
 
 N_TOKENS, LAYERS, HEADS = 49_408, 4, 4
 TOKEN_STD = 0.05  # of the token table at the start

@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from wordnet import WordNet
 
-from clipcli.labels import DEFAULT_TEMPLATE
-from clipcli.tokenizer import clip_tokenizer, token_rows
+from clipcli.labels.label import DEFAULT_TEMPLATE
+from clipcli.models.tokenizer import clip_tokenizer, token_rows
 from clipcli.training.optimizer import descend, parameter_groups, warm_cosine
 
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 1.5e-3, 0.02, 80

@@ -1,8 +1,0 @@
-"""What is known already: embeddings by content, so that no photograph is encoded twice.
-
-store.py    the SQLite file, its schema, and what happens when it fails
-photos.py   photographs: path -> content -> pixels -> embedding
-texts.py    texts and what a model knows of them
-models.py   what was found out about a model, so that a warm run does not open it
-upkeep.py   info, verify, prune, clear
-"""

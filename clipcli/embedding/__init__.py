@@ -1,0 +1,1 @@
+"""Photographs and texts to embeddings, each encoded once."""

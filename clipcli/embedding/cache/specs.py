@@ -1,0 +1,68 @@
+"""What was found out about a model's files, so that a warm run opens neither them nor torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import astuple
+from importlib import metadata
+from pathlib import Path
+
+from clipcli.embedding.cache.photos import FileState, read_at_ns
+from clipcli.embedding.cache.store import Cache, checksum
+from clipcli.models.spec import ModelSpec
+
+SPEC_VERSION = 1  # to be raised when fingerprints or choices are made in another way
+
+
+class SpecMemory:
+    """The `ModelSpec` of files that have not changed since, on the machine that they ran on.
+
+    `asked`: the options that had a say: device, precision, activation.
+    """
+
+    def __init__(self, cache: Cache, files: Sequence[Path], asked: Sequence[str | None]) -> None:
+        self._cache = cache
+        states = [(str(path.absolute()), FileState.of(path.stat())) for path in files]
+        self._is_settled = all(state.is_settled(read_at_ns()) for _, state in states)
+        self._key = json.dumps(
+            [
+                SPEC_VERSION,
+                [(path, *astuple(state)) for path, state in states],
+                list(asked),
+                _machine(),
+            ]
+        )
+
+    def recall(self, name: str) -> ModelSpec | None:
+        """What is known, under the name that the model has in this run."""
+        (row,) = self._cache.select(
+            "SELECT value, checksum FROM remembered WHERE key = ?", [(self._key,)]
+        )
+        if row is None or checksum(row[0].encode()) != row[1]:
+            return None
+        with suppress(ValueError, KeyError, TypeError):
+            return ModelSpec.from_json(row[0]).named(name)
+        return None
+
+    def remember(self, spec: ModelSpec) -> None:
+        if self._is_settled:
+            value = spec.to_json()
+            row = (self._key, value, checksum(value.encode()))
+            self._cache.write([("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?)", [row])])
+
+
+def _machine() -> list[str | bool | None]:
+    """What `auto` depends on: this host, its torch, and the GPUs that can be seen."""
+    torch_version = None
+    with suppress(metadata.PackageNotFoundError):  # where its description cannot be read
+        torch_version = metadata.version("torch")
+    return [
+        platform.node(),
+        torch_version,
+        os.environ.get("CUDA_VISIBLE_DEVICES"),
+        os.path.exists("/dev/nvidiactl"),
+    ]

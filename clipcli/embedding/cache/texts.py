@@ -1,0 +1,74 @@
+"""Texts that were encoded before, and what their model knew of their words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clipcli.embedding.cache.photos import ADD_MODEL, model_key, model_row, to_blob, vector
+from clipcli.embedding.cache.store import Cache, checksum
+from clipcli.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from clipcli.records import Embedding
+
+_SELECT = "SELECT vector, checksum FROM text WHERE text = ? AND model = ?"
+_INSERT = "INSERT OR REPLACE INTO text VALUES (?, ?, ?, ?)"
+
+
+class TextMemory:
+    """What one model, in one precision, said of texts."""
+
+    def __init__(self, cache: Cache, spec: ModelSpec) -> None:
+        self._cache = cache
+        self._spec = spec
+        self._model = model_key(spec)
+
+    def embeddings(self, texts: Sequence[str], truncate: bool) -> list[Embedding | None]:
+        """For each text its embedding, unit float32 [d], or None.
+
+        One that had to be truncated is known only to those who allow it.
+        """
+        rows = self._select([_digest(text, truncate) for text in texts])
+        return [row and vector(row[0], row[1], self._spec.embed_dim) for row in rows]
+
+    def remember(
+        self, texts: Sequence[str], truncate: bool, embeddings: Sequence[Embedding]
+    ) -> None:
+        """Keep the embeddings of these texts."""
+        keys = [_digest(text, truncate) for text in texts]
+        self._write(keys, [to_blob(embedding) for embedding in embeddings])
+
+    def doubts(self, words: Sequence[str], prompts: Sequence[str]) -> list[bool | None]:
+        """For each word and the prompt it stands in, whether the model has no evidence for it."""
+        rows = self._select(list(map(_evidence_digest, words, prompts)))
+        return [
+            row[0] == b"\1" if row is not None and row[1] == checksum(row[0]) else None
+            for row in rows
+        ]
+
+    def remember_doubts(
+        self, words: Sequence[str], prompts: Sequence[str], doubts: Sequence[bool]
+    ) -> None:
+        """Keep what the model answered."""
+        keys = list(map(_evidence_digest, words, prompts))
+        self._write(keys, [b"\1" if doubt else b"\0" for doubt in doubts])
+
+    def _select(self, keys: Sequence[bytes]) -> list[tuple[bytes, int] | None]:
+        return self._cache.select(_SELECT, [(key, self._model) for key in keys])
+
+    def _write(self, keys: Sequence[bytes], blobs: Sequence[bytes]) -> None:
+        rows = [
+            (key, self._model, blob, checksum(blob)) for key, blob in zip(keys, blobs, strict=True)
+        ]
+        self._cache.write([(_INSERT, rows), (ADD_MODEL, [model_row(self._spec)])])
+
+
+def _digest(text: str, truncate: bool) -> bytes:
+    kind = "truncated" if truncate else "text"
+    return hashlib.sha256(f"{kind}\0{text}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _evidence_digest(word: str, prompt: str) -> bytes:
+    return hashlib.sha256(f"evidence\0{word}\0{prompt}".encode("utf-8", "surrogatepass")).digest()

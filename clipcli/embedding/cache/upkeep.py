@@ -1,0 +1,163 @@
+"""Looking after the cache's file: info, verify, prune, clear."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clipcli.embedding.cache.store import (
+    NewerCacheError,
+    checksum,
+    connect,
+    connect_read_only,
+    transaction,
+)
+from clipcli.errors import CacheError, one_line
+
+UNIT_LENGTH_ERROR = 1e-3
+N_CHECKED_AT_ONCE = 1000
+
+# a transaction brings a photograph's rows together: table, condition, what lacks a part
+TORN = (
+    ("pixels", "pixels NOT IN (SELECT pixels FROM embedding)", "pixels without an embedding"),
+    ("file", "content NOT IN (SELECT content FROM pixels)", "files without pixels"),
+    ("embedding", "model NOT IN (SELECT key FROM model)", "embeddings without a model"),
+    ("text", "model NOT IN (SELECT key FROM model)", "texts without a model"),
+)
+
+
+@dataclass(frozen=True)
+class ModelCount:
+    """What is kept of one model in one precision: how many photographs and texts."""
+
+    name: str
+    fingerprint: str
+    precision: str
+    n_photos: int
+    n_texts: int
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the cache holds. `n_files`: paths that are trusted without being read."""
+
+    n_bytes: int
+    n_files: int
+    models: list[ModelCount]
+
+
+def info(path: Path) -> Info:
+    """Count what is kept. Raises CacheError for a file that cannot be read."""
+    with _opened(path, to_read=True) as connection:
+        models = connection.execute(
+            "SELECT name, fingerprint, precision,"
+            " (SELECT COUNT(*) FROM embedding WHERE model = key),"
+            " (SELECT COUNT(*) FROM text WHERE model = key AND LENGTH(vector) > 1)"
+            " FROM model ORDER BY name, precision"
+        )
+        counts = [ModelCount(*row) for row in models]
+        (n_files,) = connection.execute("SELECT COUNT(*) FROM file WHERE size >= 0").fetchone()
+        n_bytes = sum(part.stat().st_size for part in _parts(path) if part.exists())
+        return Info(n_bytes, n_files, counts)
+
+
+def verify(path: Path) -> list[str]:
+    """Everything that is wrong with the file, one line each; empty if nothing is.
+
+    Looks at SQLite's own structure, at the checksum and length of every embedding and text, and
+    at whether every photograph's entry leads to one. Raises CacheError if it cannot be opened.
+    """
+    with _opened(path, to_read=True) as connection:
+        found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+        problems = [one_line(str(line)) for line in found if line != "ok"]
+        if not problems:
+            for table in ("embedding", "text"):
+                problems += _wrong_vectors(connection, table)
+            problems += _loose_ends(connection)
+        return problems
+
+
+def prune(path: Path) -> tuple[int, int]:
+    """Forget files that are gone, then what no file leads to. Returns how many of each.
+
+    Raises CacheError for a file that cannot be read or written.
+    """
+    with _opened(path) as connection:
+        paths = [row[0] for row in connection.execute("SELECT path FROM file")]
+        gone = [(one,) for one in paths if not os.path.lexists(os.fsdecode(one))]
+        with transaction(connection):
+            connection.executemany("DELETE FROM file WHERE path = ?", gone)
+            connection.execute("DELETE FROM pixels WHERE content NOT IN (SELECT content FROM file)")
+            for table, condition, _ in TORN:
+                connection.execute(f"DELETE FROM {table} WHERE {condition}")
+            pruned = connection.execute(
+                "DELETE FROM embedding WHERE pixels NOT IN (SELECT pixels FROM pixels)"
+            ).rowcount
+        connection.execute("VACUUM")
+        return len(gone), pruned
+
+
+def clear(path: Path) -> int:
+    """Remove the file, whatever state it is in. Returns the bytes that were freed."""
+    n_bytes = 0
+    for part in _parts(path):
+        try:
+            size = part.stat().st_size
+            part.unlink()
+            n_bytes += size
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CacheError(f"{part}: cannot be removed: {error.strerror}") from error
+    return n_bytes
+
+
+def _wrong_vectors(connection: sqlite3.Connection, table: str) -> Iterator[str]:
+    rows = connection.execute(f"SELECT rowid, vector, checksum FROM {table}")
+    while some := rows.fetchmany(N_CHECKED_AT_ONCE):
+        for rowid, blob, expected in some:
+            if checksum(blob) != expected:
+                yield f"{table} {rowid}: its bits have changed"
+            elif len(blob) > 1:  # one byte is an answer about a word
+                length = float(np.linalg.norm(np.frombuffer(blob, "<f4").astype(np.float64)))
+                if not abs(length - 1) < UNIT_LENGTH_ERROR:
+                    yield f"{table} {rowid}: its length is {length:.3f}, expected 1"
+
+
+def _loose_ends(connection: sqlite3.Connection) -> Iterator[str]:
+    """Rows that lack what they lead to; harmless, and `prune` removes them."""
+    for table, condition, what in TORN:
+        (count,) = connection.execute(f"SELECT COUNT(*) FROM {table} WHERE {condition}").fetchone()
+        if count:
+            yield f"{count} {what}"
+
+
+@contextmanager
+def _opened(path: Path, to_read: bool = False) -> Iterator[sqlite3.Connection]:
+    try:
+        try:
+            connection = connect(path)
+        except sqlite3.OperationalError:
+            if not to_read:
+                raise
+            connection = connect_read_only(path)
+        with closing(connection):
+            yield connection
+    except NewerCacheError as error:
+        raise CacheError(f"{path}: {error}; update clipcli") from error
+    except (sqlite3.Error, OSError) as error:
+        raise CacheError(
+            f"{path}: {one_line(str(error))}; expected a cache of embeddings; clipcli cache clear"
+            " starts anew"
+        ) from error
+
+
+def _parts(path: Path) -> list[Path]:
+    """The file, and what SQLite keeps beside it. The log goes first: it is nothing by itself."""
+    return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "")]

@@ -1,0 +1,1 @@
+"""Embeddings to labels: zero-shot, several labels at once, calibrated, or taught by a probe."""

@@ -1,0 +1,1 @@
+"""Words to prompts: labels, the grammar of labels files, templates."""

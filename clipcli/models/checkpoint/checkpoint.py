@@ -1,0 +1,142 @@
+"""A checkpoint on disk to a CLIP in memory. Nothing that lies in a file is ever executed.
+
+`read` brings the tensors under OpenAI's names and the configuration together; `load` builds
+the model. The format is told by the first bytes, not by the suffix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clipcli.errors import CheckpointError
+from clipcli.models.checkpoint import (
+    config_files,
+    keymaps,
+    lite_file,
+    safetensors_file,
+    shapes,
+    torch_archive,
+)
+from clipcli.models.locate import find_weights
+from clipcli.network.clip import CLIP
+from clipcli.network.config import ClipConfig
+from clipcli.photos.preprocess import PreprocessConfig
+from clipcli.records import Activation
+
+# eight bits and fewer mean nothing without scales, which a CLIP has no place for
+FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors under OpenAI's names, with the architecture and the preprocessing they need."""
+
+    tensors: dict[str, Tensor]
+    config: ClipConfig
+    preprocess: PreprocessConfig
+
+
+def read(path: Path, activation: Activation | None = None) -> Checkpoint:
+    """Read a checkpoint file, or a directory in Hugging Face's or open_clip's layout.
+
+    `activation` says what the tensors of a bare file cannot; None means QuickGELU, as published.
+    Raises CheckpointError, in one line, for whatever is no CLIP or not safe to read.
+    """
+    weights_path = find_weights(path)
+    tensors, metadata = _read_tensors(weights_path)
+    if metadata.get("format") == lite_file.FORMAT:
+        return Checkpoint(*lite_file.read(tensors, metadata, path))
+    described = config_files.read_beside(weights_path)
+    if described is None and activation is None and weights_path.name.startswith("open_clip_"):
+        raise CheckpointError(
+            f"{path}: no open_clip_config.json beside it, and the tensors do not show whether"
+            " open_clip trained it with GELU or QuickGELU; put the config file beside it or"
+            " pass --activation gelu or --activation quickgelu"
+        )
+    if described is not None and activation not in (None, described.activation):
+        raise CheckpointError(
+            f"{path}: --activation {activation}, but {described.source} says"
+            f" {described.activation}; leave the option out"
+        )
+    tensors = keymaps.openai_names(tensors, path)
+    shapes.check_integers(tensors, path)
+    try:
+        if described is None:
+            config = shapes.deduce(tensors, activation or "quickgelu")
+            preprocess = PreprocessConfig(config.vision.px)
+        else:
+            config = shapes.deduce(
+                tensors, described.activation, described.vision_heads, described.text_heads
+            )
+            described.check(config)
+            preprocess = described.preprocess(config.vision.px)
+    except shapes.ShapeError as error:
+        raise CheckpointError(f"{path}: {error}; expected the tensors of a CLIP") from error
+    return Checkpoint(tensors, config, preprocess)
+
+
+def load(path: Path, activation: Activation | None = None) -> tuple[CLIP, PreprocessConfig]:
+    """The model in float32 on the CPU, ready to encode, and its preprocessing."""
+    checkpoint = read(path, activation)
+    with torch.device("meta"):  # no memory and no random numbers for weights about to be replaced
+        model = CLIP(checkpoint.config)
+    tensors = {
+        name: tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name not in shapes.PUBLISHED_INTEGERS
+    }
+    _check_strictly(model, tensors, path)
+    tensors = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+    model.load_state_dict(tensors, strict=True, assign=True)
+    return model.requires_grad_(False).eval(), checkpoint.preprocess
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, and the metadata of a format that has any."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}; expected a checkpoint") from error
+    if start.startswith(b"PK\x03\x04"):
+        return torch_archive.read(path), {}
+    if safetensors_file.looks_like(start):
+        return safetensors_file.read(path)
+    if start[:1] == b"\x80":
+        raise CheckpointError(
+            f"{path}: a bare pickle, which can run code when it is read; expected .safetensors or"
+            " an archive as torch.save has written since torch 1.6; save it again with one of them"
+        )
+    found = f"begins with {start!r}" if start else "the file is empty"
+    raise CheckpointError(
+        f"{path}: {found}; expected a TorchScript archive, a state dict saved by torch.save,"
+        " a .safetensors file, or a directory with config.json and model.safetensors"
+    )
+
+
+def _check_strictly(model: CLIP, tensors: dict[str, Tensor], path: Path) -> None:
+    """Every tensor of the model there, in its shape and a floating type, and none left over."""
+    wanted = model.state_dict()
+    problems = [f"{name} is missing" for name in wanted if name not in tensors]
+    problems += [f"{name} has no place in it" for name in tensors if name not in wanted]
+    for name, want in wanted.items():
+        found = tensors.get(name)
+        if found is None:
+            continue
+        if found.shape != want.shape:
+            problems.append(f"{name} is {list(found.shape)}, expected {list(want.shape)}")
+        elif found.dtype not in (FLOAT_DTYPES if want.is_floating_point() else (torch.int64,)):
+            problems.append(f"{name} is {found.dtype}, expected {want.dtype}")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CheckpointError(
+            f"{path}: its shapes do not make a CLIP: {problems[0]}{more}; expected a whole"
+            " checkpoint of one of the published architectures"
+        )

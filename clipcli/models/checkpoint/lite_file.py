@@ -1,0 +1,54 @@
+"""The embedded model's file: `.safetensors` with its configuration in the metadata.
+
+It is made small: the towers are float16, the token table is int8 with one float16 scale a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from clipcli.errors import CheckpointError
+from clipcli.models.checkpoint.config_files import positive_triple, triple
+from clipcli.models.checkpoint.shapes import ShapeError, deduce_text
+from clipcli.network.config import ClipConfig, EfficientNetLiteConfig, EvidenceConfig
+from clipcli.photos.preprocess import PreprocessConfig
+
+FORMAT = "clipcli-lite"
+TOKENS, SCALES = "token_embedding.weight", "token_embedding.scale"
+PX_LIMIT = 1024
+
+
+def read(
+    tensors: dict[str, Tensor], metadata: Mapping[str, str], path: Path
+) -> tuple[dict[str, Tensor], ClipConfig, PreprocessConfig]:
+    """Tensors with the token table in float32 [n_tokens, width], and what the metadata says."""
+    try:
+        config = json.loads(metadata["config"])
+        seen = config["preprocess"]
+        px, crop_share = int(seen["px"]), float(seen["crop"])
+        temperature = float(config["vision"]["temperature"])
+        if not (1 <= px <= PX_LIMIT and 0 < crop_share <= 1 and temperature > 0):
+            raise ValueError(f"px {px}, crop {crop_share}, temperature {temperature}")
+        preprocess = PreprocessConfig(
+            px, triple(seen["mean"]), positive_triple(seen["std"]), "bicubic", crop_share
+        )
+        text, embed_dim = deduce_text(tensors, "gelu")
+        clip = ClipConfig(
+            embed_dim,
+            EfficientNetLiteConfig(px, temperature),
+            text,
+            evidence=EvidenceConfig(
+                len(tensors["evidence.hidden.weight"]), len(tensors["evidence.learned"])
+            ),
+        )
+        table = tensors[TOKENS].float() * tensors[SCALES].float().unsqueeze(1)
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, ShapeError) as error:
+        raise CheckpointError(
+            f"{path}: {type(error).__name__}: {error}; expected a file of the embedded model"
+        ) from error
+    others = {name: tensor for name, tensor in tensors.items() if name != SCALES}
+    return others | {TOKENS: table}, clip, preprocess

@@ -1,0 +1,171 @@
+"""The architecture of a CLIP, deduced from its tensors' shapes under OpenAI's names."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from clipcli.errors import CheckpointError
+from clipcli.network.config import (
+    ClipConfig,
+    ResNetConfig,
+    TextConfig,
+    TransformerConfig,
+    VisionTransformerConfig,
+)
+from clipcli.records import Activation
+
+HEAD_WIDTH = 64  # shapes do not tell the number of heads; the published models have these
+
+# stored beside the weights in published archives; the shapes say the same
+PUBLISHED_INTEGERS = ("input_resolution", "context_length", "vocab_size")
+
+
+class ShapeError(Exception):
+    """The shapes do not make a CLIP; the message says which and why."""
+
+
+def deduce(
+    tensors: Mapping[str, Tensor],
+    activation: Activation,
+    vision_heads: int | None = None,
+    text_heads: int | None = None,
+) -> ClipConfig:
+    """The architecture of these tensors, with heads of 64 where none are given.
+
+    Raises ShapeError where a tensor is missing or its shape contradicts another's.
+    """
+    text, embed_dim = deduce_text(tensors, activation, text_heads)
+    if "visual.proj" in tensors:
+        vision: VisionTransformerConfig | ResNetConfig = _vision_transformer(
+            tensors, activation, vision_heads
+        )
+    elif "visual.attnpool.positional_embedding" in tensors:
+        vision = _resnet(tensors, vision_heads)
+    else:
+        raise ShapeError(
+            "neither visual.proj (a vision transformer) nor visual.attnpool (a modified ResNet)"
+            f" among its {len(tensors)} tensors"
+        )
+    return ClipConfig(embed_dim, vision, text)
+
+
+def deduce_text(
+    tensors: Mapping[str, Tensor], activation: Activation, heads: int | None = None
+) -> tuple[TextConfig, int]:
+    """The text encoder of these tensors, and the dimensions of an embedding."""
+    width, embed_dim = _shape(tensors, "text_projection", 2)
+    vocab_size, _ = _shape(tensors, "token_embedding.weight", 2)
+    context_length, _ = _shape(tensors, "positional_embedding", 2)
+    transformer = _transformer(tensors, "transformer", width, activation, heads)
+    return TextConfig(context_length, vocab_size, transformer), embed_dim
+
+
+def check_integers(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """The integers of a published archive must say what the shapes say."""
+    said = {name: tensors[name] for name in PUBLISHED_INTEGERS if name in tensors}
+    for name, tensor in said.items():
+        if tensor.numel() != 1 or tensor.is_floating_point() or tensor.is_complex():
+            raise CheckpointError(f"{path}: {name} is no integer; expected a published archive")
+    for name, key in (
+        ("context_length", "positional_embedding"),
+        ("vocab_size", "token_embedding.weight"),
+    ):
+        if name in said and key in tensors and int(said[name]) != tensors[key].shape[0]:
+            raise CheckpointError(
+                f"{path}: {name} says {int(said[name])}, but {key} is"
+                f" {list(tensors[key].shape)}; expected a published archive, unchanged"
+            )
+    if "input_resolution" in said:
+        try:
+            px = deduce(tensors, "quickgelu").vision.px
+        except ShapeError:
+            return  # `deduce` reports it with its own reason
+        if int(said["input_resolution"]) != px:
+            raise CheckpointError(
+                f"{path}: input_resolution says {int(said['input_resolution'])}, but the shapes"
+                f" make {px}; expected a published archive, unchanged"
+            )
+
+
+def _vision_transformer(
+    tensors: Mapping[str, Tensor], activation: Activation, heads: int | None
+) -> VisionTransformerConfig:
+    width, _, patch_px, _ = _shape(tensors, "visual.conv1.weight", 4)
+    grid = _grid(_shape(tensors, "visual.positional_embedding", 2)[0])
+    return VisionTransformerConfig(
+        px=grid * patch_px,
+        patch_px=patch_px,
+        transformer=_transformer(tensors, "visual.transformer", width, activation, heads),
+    )
+
+
+def _resnet(tensors: Mapping[str, Tensor], heads: int | None) -> ResNetConfig:
+    width, in_width, _, _ = _shape(tensors, "visual.layer1.0.conv1.weight", 4)
+    if width != in_width:
+        raise ShapeError(f"visual.layer1.0.conv1.weight is {width} * {in_width}, no square")
+    grid = _grid(_shape(tensors, "visual.attnpool.positional_embedding", 2)[0])
+    blocks = [_count(tensors, f"visual.layer{stage}") for stage in (1, 2, 3, 4)]
+    return ResNetConfig(
+        px=grid * 32,
+        layers=(blocks[0], blocks[1], blocks[2], blocks[3]),
+        width=width,
+        heads=_heads(width * 32, heads, "visual.attnpool"),
+    )
+
+
+def _transformer(
+    tensors: Mapping[str, Tensor],
+    prefix: str,
+    width: int,
+    activation: Activation,
+    heads: int | None,
+) -> TransformerConfig:
+    return TransformerConfig(
+        width=width,
+        layers=_count(tensors, f"{prefix}.resblocks"),
+        heads=_heads(width, heads, prefix),
+        mlp_width=_shape(tensors, f"{prefix}.resblocks.0.mlp.c_fc.weight", 2)[0],
+        activation=activation,
+    )
+
+
+def _heads(width: int, heads: int | None, prefix: str) -> int:
+    if heads is None and width % HEAD_WIDTH:
+        raise ShapeError(
+            f"{prefix} is {width} wide, no multiple of the {HEAD_WIDTH} that published heads have;"
+            " without a config file beside it the number of heads is not known"
+        )
+    heads = width // HEAD_WIDTH if heads is None else heads
+    if width % heads:
+        raise ShapeError(f"{prefix} is {width} wide, which {heads} heads do not divide")
+    return heads
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
+    if name not in tensors:
+        raise ShapeError(f"no tensor {name} among its {len(tensors)} tensors")
+    shape = tuple(tensors[name].shape)
+    if len(shape) != dimensions or 0 in shape:
+        raise ShapeError(f"{name} is {list(shape)}, where {dimensions} dimensions are needed")
+    return shape
+
+
+def _grid(n_positions: int) -> int:
+    grid = math.isqrt(max(n_positions - 1, 0))
+    if grid == 0 or grid**2 + 1 != n_positions:
+        raise ShapeError(f"{n_positions} picture positions are no square and one")
+    return grid
+
+
+def _count(names: Iterable[str], prefix: str) -> int:
+    """How many numbered parts `prefix.0`, `prefix.1`, ... there are, without a gap."""
+    pattern = re.compile(re.escape(prefix) + r"\.(\d{1,3})\.")  # no CLIP has a thousand
+    numbers = {int(match[1]) for name in names if (match := pattern.match(name))}
+    if not numbers or numbers != set(range(len(numbers))):
+        raise ShapeError(f"{prefix} has parts {sorted(numbers)[:8]}, expected 0, 1, 2 and so on")
+    return len(numbers)

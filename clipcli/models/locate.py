@@ -1,0 +1,68 @@
+"""A model's name or path to its files on disk. Nothing is read from them, and torch not needed."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from clipcli.errors import CheckpointError, ModelError
+from clipcli.models import catalogue
+
+# what a directory may hold, in the order in which they are looked for
+WEIGHTS_FILES = (
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+)
+CONFIG_FILES = ("open_clip_config.json", "config.json", "preprocessor_config.json")
+
+
+def locate(
+    name_or_path: str,
+    cache_dir: str | os.PathLike[str] | None = None,
+    on_progress: Callable[[int, int | None], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> Path:
+    """The checkpoint of a published name or a path. Raises ModelError where there is neither."""
+    if name_or_path == catalogue.LITE:
+        return catalogue.lite_path()
+    published = catalogue.find_published(name_or_path)
+    if published is not None:
+        return catalogue.fetch(published, catalogue.cache_root(cache_dir), on_progress, on_note)
+    path = Path(name_or_path)
+    if not path.exists():
+        close = difflib.get_close_matches(
+            name_or_path, catalogue.available_models(), n=1, cutoff=0.5
+        )
+        hint = f"; did you mean {close[0]}" if close else ""
+        raise ModelError(
+            f"{name_or_path}: no such file and no published model; expected a path,"
+            f" {catalogue.LITE} or one of {', '.join(catalogue.available_models())}{hint}"
+        )
+    return path
+
+
+def find_weights(path: Path) -> Path:
+    """The file of tensors that is, or lies in, `path`. Raises CheckpointError if there is none."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such file; expected a checkpoint or a directory of one")
+    for name in WEIGHTS_FILES:
+        if (path / name).is_file():
+            return path / name
+    found = ", ".join(sorted(child.name for child in path.iterdir())[:5]) or "nothing"
+    raise CheckpointError(
+        f"{path}: no weights found ({found}); expected {WEIGHTS_FILES[0]} beside config.json,"
+        f" or one of {', '.join(WEIGHTS_FILES[1:])}"
+    )
+
+
+def files_of(path: Path) -> list[Path]:
+    """Every file that has a say in the model: its tensors, and the configuration beside them."""
+    weights = find_weights(path)
+    beside = (weights.with_name(name) for name in CONFIG_FILES)
+    return [weights, *(config for config in beside if config.is_file())]

@@ -1,0 +1,1 @@
+"""CLIP's layers, readable top to bottom: config, transformer, the image encoders, the model."""

@@ -1,0 +1,87 @@
+"""The attention block and its stack, shared by both towers (paper, 2.4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clipcli.network.config import TransformerConfig
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm in float32 whatever the precision around it: half precisions lose its mean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).to(x.dtype)
+
+
+class QuickGELU(nn.Module):
+    """The published models' approximation of GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; q, k and v come from one matrix, as in the checkpoints."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, causal: bool) -> Tensor:
+        n, length, width = x.shape
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [n, length, 3 * width]
+        qkv = qkv.view(n, length, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [n, heads, length, width / heads]
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        projected: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(n, length, width))
+        return projected
+
+
+class MLP(nn.Module):
+    """Two linear layers around an activation."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.width, config.mlp_width)
+        self.gelu = QuickGELU() if config.activation == "quickgelu" else nn.GELU()
+        self.c_proj = nn.Linear(config.mlp_width, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        projected: Tensor = self.c_proj(self.gelu(self.c_fc(x)))
+        return projected
+
+
+class ResidualAttentionBlock(nn.Module):
+    """Attention, then MLP, each on a normalised copy added back (pre-norm)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attn = Attention(config.width, config.heads)
+        self.ln_1 = LayerNorm(config.width)
+        self.mlp = MLP(config)
+        self.ln_2 = LayerNorm(config.width)
+
+    def forward(self, x: Tensor, causal: bool) -> Tensor:
+        x = x + self.attn(self.ln_1(x), causal)
+        x = x + self.mlp(self.ln_2(x))
+        return x
+
+
+class Transformer(nn.Module):
+    """[n, length, width] -> the same; `causal` lets a position see only what stands before it."""
+
+    def __init__(self, config: TransformerConfig, causal: bool) -> None:
+        super().__init__()
+        self.causal = causal
+        self.resblocks = nn.ModuleList(ResidualAttentionBlock(config) for _ in range(config.layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.resblocks:
+            x = block(x, self.causal)
+        return x

@@ -1,0 +1,381 @@
+"""`clipcli cache`: look at what is remembered, check it, forget some or all of it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from places import REFERENCE
+from program import Result
+
+from clipcli.embedding.cache.store import FILE_NAME
+
+Cli = Callable[..., Result]
+
+VIT = REFERENCE / "models/vit.pt"
+COMMANDS = ("info", "verify", "prune", "clear")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collection() -> Iterator[None]:
+    """Let `gc.collect` look through what the runs leave, and not through torch each time."""
+    import_module("clipcli.models.encoder")  # and torch with it
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a cache of the test's own, which is not there yet."""
+    monkeypatch.setenv("CLIPCLI_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / FILE_NAME
+
+
+@pytest.fixture
+def album(tmp_path: Path, example_photos: Path) -> Path:
+    """Six small photographs."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for path in example_photos.glob("*.jpg"):
+        with Image.open(path) as photo:
+            photo.resize((96, 72)).save(folder / path.name)
+    return folder
+
+
+@pytest.fixture
+def embed(cli: Cli, cache: Path, album: Path, tmp_path: Path) -> Callable[..., int]:
+    """Embed the album; gives how many of it were known."""
+
+    def call(*options: object) -> int:
+        result = cli("embed", album, "--model", VIT, "-o", tmp_path / "album.npy", *options)
+        gc.collect()  # closes the cache's file, as the end of a process does
+        assert result.code == 0
+        before, found, _ = result.last_line.rpartition(" known from before")
+        return int(before.rpartition("; ")[2]) if found else 0
+
+    return call
+
+
+Embed = Callable[..., int]
+
+
+def change(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def count(path: Path, table: str) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        (n_rows,) = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
+        return int(n_rows)
+
+
+def trust(cache: Path, album: Path) -> None:
+    """As if two seconds had passed, and another run: each photograph is known by its path."""
+    with closing(sqlite3.connect(cache, isolation_level=None)) as connection:
+        for path in album.iterdir():
+            state = path.stat()
+            known = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+            row = (os.fsencode(path), *known, sha256(path.read_bytes()).digest())
+            connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def lines(result: Result) -> list[str]:
+    return result.stdout.decode().splitlines()
+
+
+# --- info
+
+
+def test_info_lists_each_model_and_precision(
+    cli: Cli, lite: str, embed: Embed, cache: Path, album: Path
+) -> None:
+    embed("--precision", "fp32")
+    embed("--precision", "bf16")
+    cli("classify", album, "--labels", "dog,cat,cup", "--model", lite, "--precision", "fp32")
+    found = cli("cache", "info")
+    assert found.code == 0
+    first, header, *models = lines(found)
+    assert first.startswith(f"{cache}: 0.")
+    assert " MB, " in first
+    assert header.split() == ["MODEL", "PRECISION", "PHOTOS", "TEXTS", "FINGERPRINT"]
+    assert [line.split()[:4] for line in models] == [
+        [str(VIT), "bf16", "6", "0"],
+        [str(VIT), "fp32", "6", "0"],
+        ["lite", "fp32", "6", "3"],
+    ]
+    assert all(len(line.split()[4]) == 12 for line in models)
+    assert cli("cache").stdout == found.stdout
+
+
+def test_info_counts_the_paths_that_are_trusted(
+    cli: Cli, embed: Embed, cache: Path, album: Path
+) -> None:
+    embed()  # just made, so trusted not yet
+    assert lines(cli("cache", "info"))[0].endswith(" MB, 0 files known by path")
+    trust(cache, album)
+    assert lines(cli("cache", "info"))[0].endswith(" MB, 6 files known by path")
+
+
+def test_nothing_is_remembered_before_the_first_run(cli: Cli, cache: Path) -> None:
+    for command in ("info", "verify", "prune", "clear"):
+        assert cli("cache", command).code == 0
+        assert not cache.exists()
+    assert lines(cli("cache")) == [f"{cache}: nothing is remembered yet"]
+
+
+# --- verify
+
+
+def test_verify_says_that_all_is_well(cli: Cli, embed: Embed, cache: Path) -> None:
+    embed()
+    result = cli("cache", "verify")
+    assert (result.code, result.stdout) == (0, b"")
+    assert result.stderr == f"clipcli: {cache}: all well\n"
+    assert cli("cache", "verify", "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        (
+            "UPDATE embedding SET vector = zeroblob(LENGTH(vector)) WHERE rowid = 2",
+            "embedding 2: its bits have changed",
+        ),
+        (
+            "UPDATE embedding SET checksum = checksum + 1 WHERE rowid = 3",
+            "embedding 3: its bits have changed",
+        ),
+        ("DELETE FROM embedding WHERE rowid IN (1, 4)", "2 pixels without an embedding"),
+        ("DELETE FROM model", "6 embeddings without a model"),
+    ],
+)
+def test_verify_names_what_is_wrong(
+    cli: Cli, embed: Embed, cache: Path, statement: str, problem: str
+) -> None:
+    embed()
+    change(cache, statement)
+    result = cli("cache", "verify")
+    assert result.code == 1
+    said = result.stderr.splitlines()
+    assert said[0] == f"clipcli: {problem}"
+    assert said[-1] == (
+        f"clipcli: {cache}: 1 problems; damaged entries are never used;"
+        " clipcli cache clear starts anew"
+    )
+    embed()
+    assert cli("cache", "verify").code == 0  # what a run missed is there again
+
+
+def test_verify_counts_vectors_that_are_not_of_unit_length(
+    cli: Cli, embed: Embed, cache: Path
+) -> None:
+    embed()
+    blob = np.full(48, 0.5, dtype="<f4").tobytes()
+    change(
+        cache,
+        f"UPDATE embedding SET vector = x'{blob.hex()}', checksum = {zlib.crc32(blob)}"
+        " WHERE rowid = 1",
+    )
+    result = cli("cache", "verify")
+    assert result.code == 1
+    assert result.stderr.startswith("clipcli: embedding 1: its length is 3.464, expected 1\n")
+
+
+# --- prune
+
+
+def test_prune_forgets_photographs_that_are_gone(
+    cli: Cli, embed: Embed, cache: Path, album: Path
+) -> None:
+    embed()
+    trust(cache, album)
+    kept = (album / "rocket.jpg").read_bytes()
+    for name in ("cat.jpg", "rocket.jpg"):
+        (album / name).unlink()
+    result = cli("cache", "prune")
+    assert (result.code, result.stdout) == (0, b"")
+    said = "2 files that are gone and 2 embeddings forgotten"
+    assert result.stderr == f"clipcli: {cache}: {said}\n"
+    assert (count(cache, "file"), count(cache, "pixels"), count(cache, "embedding")) == (4, 4, 4)
+    assert cli("cache", "verify").code == 0
+    assert embed() == 4
+    (album / "rocket.jpg").write_bytes(kept)
+    assert embed() == 4  # it was forgotten
+
+
+def test_prune_keeps_what_was_just_made(cli: Cli, embed: Embed, cache: Path) -> None:
+    embed()  # the photographs are too young to be trusted by their paths
+    said = "0 files that are gone and 0 embeddings forgotten"
+    assert cli("cache", "prune").stderr == f"clipcli: {cache}: {said}\n"
+    assert embed() == 6
+
+
+def test_prune_keeps_what_another_file_leads_to(
+    cli: Cli, embed: Embed, cache: Path, album: Path
+) -> None:
+    shutil.copy(album / "cat.jpg", album / "kitten.jpg")
+    embed()
+    trust(cache, album)
+    (album / "cat.jpg").unlink()
+    said = "1 files that are gone and 0 embeddings forgotten"
+    assert cli("cache", "prune").stderr == f"clipcli: {cache}: {said}\n"
+    assert embed() == 6
+
+
+def test_prune_keeps_every_models_embeddings_of_what_is_there(
+    cli: Cli, embed: Embed, cache: Path, album: Path
+) -> None:
+    for precision in ("fp32", "bf16"):
+        embed("--precision", precision)
+    embed("--precision", "fp32", "--fit", "pad")
+    trust(cache, album)
+    (album / "cat.jpg").unlink()
+    said = "1 files that are gone and 3 embeddings forgotten"
+    assert cli("cache", "prune").stderr == f"clipcli: {cache}: {said}\n"
+    assert embed("--precision", "fp32") == 5
+    assert embed("--precision", "bf16") == 5
+    assert embed("--precision", "fp32", "--fit", "pad") == 5
+
+
+def test_prune_makes_torn_entries_whole(cli: Cli, embed: Embed, cache: Path, album: Path) -> None:
+    embed()
+    trust(cache, album)
+    change(cache, "DELETE FROM embedding WHERE rowid IN (1, 4)")
+    assert cli("cache", "prune", "--quiet").stderr == ""
+    assert cli("cache", "verify").code == 0
+    assert embed() == 4
+
+
+def test_prune_gives_the_room_back(cli: Cli, embed: Embed, cache: Path, album: Path) -> None:
+    embed()
+    trust(cache, album)
+    change(
+        cache,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
+        " INSERT INTO file SELECT CAST('/gone/' || i AS BLOB), i, i, i, i, randomblob(32) FROM n",
+    )
+    before = cache.stat().st_size
+    assert "3,000 files that are gone" in cli("cache", "prune").stderr
+    assert cache.stat().st_size < before
+    assert embed() == 6
+
+
+# --- clear
+
+
+def test_clear_forgets_everything_but_the_models(
+    cli: Cli, embed: Embed, cache: Path, album: Path
+) -> None:
+    embed()
+    model = cache.parent / "models" / "ViT-B-32.pt"
+    model.parent.mkdir()
+    model.write_bytes(b"downloaded")
+    size = cache.stat().st_size
+    result = cli("cache", "clear")
+    assert (result.code, result.stdout) == (0, b"")
+    assert result.stderr == f"clipcli: {cache}: {size / 1e6:.1f} MB freed\n"
+    assert [path.name for path in cache.parent.iterdir()] == ["models"]
+    assert model.read_bytes() == b"downloaded"
+    assert embed() == 0
+    assert embed() == 6
+
+
+def test_clear_removes_what_sqlite_keeps_beside_the_file(cli: Cli, cache: Path) -> None:
+    cache.parent.mkdir()
+    for suffix in ("", "-wal", "-shm"):
+        cache.with_name(cache.name + suffix).write_bytes(b"x" * 100_000)
+    assert cli("cache", "clear").stderr == f"clipcli: {cache}: 0.3 MB freed\n"
+    assert list(cache.parent.iterdir()) == []
+
+
+# --- a file that cannot be looked after
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "prune"])
+def test_a_file_that_is_no_cache_is_one_line(cli: Cli, cache: Path, command: str) -> None:
+    cache.parent.mkdir()
+    cache.write_text("not a database, but long enough to be looked at" * 20)
+    result = cli("cache", command)
+    assert (result.code, result.stdout) == (1, b"")
+    assert result.stderr == (
+        f"clipcli: {cache}: file is not a database; expected a cache of embeddings;"
+        " clipcli cache clear starts anew\n"
+    )
+    assert cli("cache", "clear").code == 0
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "prune"])
+def test_a_newer_cache_is_left_alone(cli: Cli, embed: Embed, cache: Path, command: str) -> None:
+    embed()
+    change(cache, "PRAGMA user_version = 2")
+    before = cache.read_bytes()
+    result = cli("cache", command)
+    assert result.code == 1
+    assert result.stderr == (
+        f"clipcli: {cache}: its version is 2, this clipcli knows 1; update clipcli\n"
+    )
+    assert cache.read_bytes() == before
+    assert cli("cache", "clear").code == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_folder_in_the_files_place_is_one_line(cli: Cli, cache: Path, command: str) -> None:
+    cache.mkdir(parents=True)
+    result = cli("cache", command)
+    assert result.code == 1
+    assert result.stderr.startswith(f"clipcli: {cache}")
+    assert len(result.stderr.splitlines()) == 1
+    assert cache.is_dir()
+
+
+def test_a_large_damage_is_found(cli: Cli, embed: Embed, cache: Path) -> None:
+    embed()
+    data = bytearray(cache.read_bytes())
+    data[40_000:] = bytes(len(data) - 40_000)
+    cache.write_bytes(data)
+    for command in ("verify", "prune"):
+        result = cli("cache", command)
+        assert result.code == 1
+        assert "Traceback" not in result.stderr
+        assert result.last_line.endswith("clipcli cache clear starts anew")
+
+
+# --- another folder
+
+
+def test_cache_dir_names_another_cache(cli: Cli, embed: Embed, cache: Path, tmp_path: Path) -> None:
+    embed()
+    other = tmp_path / "other"
+    for command in COMMANDS:
+        result = cli("cache", command, "--cache-dir", other)
+        assert result.code == 0
+        assert str(other) in result.stderr + result.stdout.decode() or command == "verify"
+    assert lines(cli("cache", "--cache-dir", other)) == [
+        f"{other / FILE_NAME}: nothing is remembered yet"
+    ]
+    assert embed() == 6
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_cache_dir_before_the_command_is_not_ignored(
+    cli: Cli, embed: Embed, cache: Path, tmp_path: Path, command: str
+) -> None:
+    embed()
+    result = cli("cache", "--cache-dir", tmp_path / "other", command)
+    assert str(cache) not in result.stderr + result.stdout.decode()
+    assert embed() == 6

@@ -1,0 +1,305 @@
+"""`clipcli classify` over real photographs, as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from program import Result, command, run
+
+from clipcli.embedding.embedder import Embedder
+from clipcli.labelling import pipeline
+from clipcli.labelling.pipeline import RunOptions
+from clipcli.labelling.zero_shot import label_photos
+from clipcli.labels.label import parse_labels
+from clipcli.photos.find import find
+from clipcli.records import Classified
+
+Cli = Callable[..., Result]
+NAMES = ["astronaut", "cat", "coffee", "galaxies", "photographer", "rocket"]
+
+
+@pytest.fixture
+def classify(cli: Cli, lite: str) -> Cli:
+    return lambda *arguments: cli("classify", "--model", lite, *arguments)
+
+
+@pytest.fixture
+def album(tmp_path: Path, example_photos: Path) -> Path:
+    """One good photograph, one truncated, one hidden, and a text file."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    shutil.copy(example_photos / "cat.jpg", folder / "a.jpg")
+    data = (example_photos / "rocket.jpg").read_bytes()
+    (folder / "b.jpg").write_bytes(data[: len(data) // 2])
+    (folder / ".hidden.jpg").write_bytes(data)
+    (folder / "notes.txt").write_text("a text")
+    return folder
+
+
+def test_each_photograph_gets_one_row_in_the_order_of_names(
+    classify: Cli, example_photos: Path
+) -> None:
+    result = classify(example_photos, "--labels", "dog,cat,tiger")
+    assert result.code == 0
+    assert result.stdout.splitlines()[0] == b"path,rank,label,probability,similarity"
+    assert [row["path"] for row in result.rows] == [f"{example_photos}/{n}.jpg" for n in NAMES]
+    assert {row["label"] for row in result.rows} <= {"dog", "cat", "tiger"}
+    assert "7 files: 6 labelled, 1 passed over, 0 failed" in result.last_line
+    assert " on cpu, " in result.last_line
+
+
+def test_top_k_rows_are_ranked_and_all_probabilities_sum_to_one(
+    classify: Cli, example_photos: Path
+) -> None:
+    rows = classify(example_photos / "cat.jpg", "--labels", "dog,cat,tiger", "--top-k", 9).rows
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert sum(float(row["probability"]) for row in rows) == pytest.approx(1, abs=3e-6)
+    similarities = [float(row["similarity"]) for row in rows]
+    assert similarities == sorted(similarities, reverse=True)
+
+
+def test_json_is_an_array_and_json_lines_are_the_same_objects(
+    classify: Cli, example_photos: Path
+) -> None:
+    arguments = (example_photos, "--labels", "dog,cat", "--top-k", 2, "--format")
+    array = json.loads(classify(*arguments, "json").stdout)
+    assert array == classify(*arguments, "jsonl").objects
+    assert [item["path"] for item in array] == [f"{example_photos}/{n}.jpg" for n in NAMES]
+    assert [set(item["predictions"][0]) for item in array] == [
+        {"label", "probability", "similarity"}
+    ] * 6
+
+
+def test_every_file_is_accounted_for(classify: Cli, album: Path, tmp_path: Path) -> None:
+    failures = tmp_path / "failures.csv"
+    result = classify(album, "--labels", "dog,cat", "--format", "jsonl", "--failures", failures)
+    assert result.code == 3
+    good, bad = result.objects
+    assert good["path"] == f"{album}/a.jpg"
+    assert bad["path"] == f"{album}/b.jpg"
+    assert "truncated" in bad["error"]
+    assert f"{album}/b.jpg: {bad['error']}" in result.stderr
+    assert "4 files: 1 labelled, 2 passed over, 1 failed" in result.last_line
+    with failures.open(newline="") as file:
+        assert list(csv.reader(file)) == [["path", "error"], [bad["path"], bad["error"]]]
+
+
+def test_a_failure_has_no_row_in_csv(classify: Cli, album: Path) -> None:
+    assert [row["path"] for row in classify(album, "--labels", "dog").rows] == [f"{album}/a.jpg"]
+
+
+def test_an_empty_folder_is_nothing_to_do(classify: Cli, tmp_path: Path) -> None:
+    result = classify(tmp_path, "--labels", "dog")
+    assert (result.code, result.rows) == (0, [])
+    assert "nothing to do" in result.last_line
+    assert classify(tmp_path, "--labels", "dog", "--format", "json").stdout == b"[]\n"
+
+
+def test_a_missing_path_is_named_and_the_rest_is_done(classify: Cli, example_photos: Path) -> None:
+    result = classify("missing", example_photos / "cat.jpg", "--labels", "dog")
+    assert result.code == 3
+    assert "clipcli: missing: no such file or folder" in result.stderr
+    assert len(result.rows) == 1
+
+
+def test_not_one_readable_photograph_is_a_failed_run(
+    classify: Cli, album: Path, tmp_path: Path
+) -> None:
+    before = tmp_path / "rows.csv"
+    before.write_text("yesterday's rows\n")
+    failures = tmp_path / "failures.csv"
+    arguments = (album / "b.jpg", "--labels", "dog", "-o", before, "--failures", failures)
+    result = classify(*arguments)
+    assert result.code == 1
+    assert "not one photograph could be read" in result.last_line
+    assert before.read_text() == "yesterday's rows\n"
+    assert len(failures.read_text().splitlines()) == 2
+
+
+def test_output_appears_whole_in_the_format_of_its_suffix(
+    classify: Cli, example_photos: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "labels.jsonl"
+    result = classify(example_photos, "--labels", "dog,cat", "-o", output)
+    assert (result.code, result.stdout) == (0, b"")
+    assert len(output.read_text().splitlines()) == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "expected --labels dog,cat,tiger, or --labels-file"),
+        (("--labels", " , "), "--labels: no label in it"),
+        (("--labels", "dog,cat,dog"), "dog given twice"),
+        (("--labels", "dog", "--template", "a photo"), "template 'a photo' has no {}"),
+        (("--labels", "dog", "--reference", "--precision", "bf16"), "give one of them"),
+        (("--labels", "dog", "--reference", "--fit", "pad"), "give one of them"),
+        (("--labels", "dog", "--labelz", "cat"), "no such option: --labelz"),
+        (("--labels", "dog", "--device", "tpu"), "expected auto, cpu, cuda, cuda:1 or mps"),
+        (("--labels", "dog", "-o", "x", "--failures", "x"), "name the same file"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_exit_code_2(
+    classify: Cli, example_photos: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    result = classify(example_photos, *arguments)
+    assert result.code == 2
+    assert result.stdout == b""
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_unknown_model_names_the_published_ones(cli: Cli, example_photos: Path) -> None:
+    result = cli("classify", example_photos, "--labels", "dog", "--model", "ViT-B-23")
+    assert (result.code, result.stdout) == (1, b"")
+    assert "did you mean ViT-B/32" in result.last_line
+
+
+def test_a_label_that_is_too_long_is_named_and_truncate_accepts_it(
+    classify: Cli, example_photos: Path
+) -> None:
+    label = "very " * 80 + "long"
+    result = classify(example_photos / "cat.jpg", "--labels", f"dog,{label}")
+    assert result.code == 2
+    assert "label 'very very" in result.last_line
+    assert "88 tokens" in result.last_line
+    result = classify(example_photos / "cat.jpg", "--labels", f"dog,{label}", "--truncate")
+    assert result.code == 0
+
+
+def test_a_label_that_is_not_latin_gets_one_warning(
+    classify: Cli, example_photos: Path, tmp_path: Path
+) -> None:
+    result = classify(example_photos / "cat.jpg", "--labels", "猫,犬")
+    assert sum("not in Latin letters" in line for line in result.stderr.splitlines()) == 1
+    labels = tmp_path / "labels.txt"
+    labels.write_text("猫 = cat\n", encoding="utf-8")
+    result = classify(example_photos / "cat.jpg", "--labels-file", labels)
+    assert "Latin" not in result.stderr
+    assert result.rows[0]["label"] == "猫"
+
+
+def test_labels_of_the_same_words_are_equal_and_come_as_they_were_given(
+    classify: Cli, example_photos: Path
+) -> None:
+    rows = classify(example_photos, "--labels", "Dog,dog,DOG", "--top-k", 3).rows
+    assert [row["label"] for row in rows] == ["Dog", "dog", "DOG"] * 6
+    assert len({(row["path"], row["similarity"]) for row in rows}) == 6
+
+
+def test_templates_and_quoted_prompts_make_the_same_ensemble(
+    classify: Cli, example_photos: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text(
+        'dog = "a photo of a dog." | "art of a dog."\ncat = "a photo of a cat." | "art of a cat."\n'
+    )
+    templates = ("--template", "a photo of a {}.", "--template", "art of a {}.")
+    by_template = classify(example_photos, "--labels", "dog,cat", *templates, "--top-k", 2)
+    by_prompt = classify(example_photos, "--labels-file", labels, "--top-k", 2)
+    assert by_template.stdout == by_prompt.stdout
+
+
+def test_names_with_newlines_and_bytes_that_are_no_utf8_come_out_intact(
+    classify: Cli, example_photos: Path, tmp_path: Path
+) -> None:
+    names = [b"new\nline.jpg", b"caf\xe9.jpg", "日本.jpg".encode()]
+    for name in names:
+        shutil.copy(example_photos / "cat.jpg", os.fsencode(tmp_path) + b"/" + name)
+    expected = {os.fsencode(tmp_path) + b"/" + name for name in names}
+    rows = classify(tmp_path, "--labels", "dog").rows
+    assert {os.fsencode(row["path"]) for row in rows} == expected
+    objects = classify(tmp_path, "--labels", "dog", "--format", "jsonl").objects
+    assert {os.fsencode(item["path"]) for item in objects} == expected
+
+
+def test_a_long_picture_is_counted_as_judged_by_its_middle(
+    classify: Cli, example_photos: Path, tmp_path: Path
+) -> None:
+    picture = Image.open(example_photos / "rocket.jpg")
+    picture.resize((640, 300)).save(tmp_path / "wide.jpg")
+    picture.resize((640, 320)).save(tmp_path / "twice.jpg")
+    assert "; 1 longer than 2:1 judged" in classify(tmp_path, "--labels", "dog").last_line
+    assert "2:1" not in classify(tmp_path, "--labels", "dog", "--fit", "pad").last_line
+
+
+def test_quiet_says_nothing_when_all_is_well(classify: Cli, example_photos: Path) -> None:
+    assert classify(example_photos, "--labels", "dog", "--quiet").stderr == ""
+
+
+def test_a_list_on_stdin_is_tried_file_by_file(
+    lite: str, example_photos: Path, tmp_path: Path
+) -> None:
+    oddly_named = tmp_path / ".cat\npicture"
+    shutil.copy(example_photos / "cat.jpg", oddly_named)
+    paths = [example_photos / "rocket.jpg", oddly_named]
+    listed = b"\0".join(map(os.fsencode, paths)) + b"\0"
+    arguments = ("classify", "-0", "-", "--labels", "dog", "--model", lite)
+    result = run(*arguments, stdin=listed)
+    assert (result.code, [row["path"] for row in result.rows]) == (0, [str(p) for p in paths])
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq: apt-get install jq")
+def test_a_pipeline_carries_nothing_but_json(
+    lite: str, example_photos: Path, tmp_path: Path
+) -> None:
+    shutil.copy(example_photos / "cat.jpg", tmp_path / "a cat.jpg")
+    (tmp_path / "no\npicture.jpg").write_text("text")
+    classify = shlex.join(command("classify", "-0", "-", "--labels", "dog,cat"))
+    pipeline = (
+        f"find {tmp_path} -name '*.jpg' -print0"
+        f" | {classify} --model {lite} --format jsonl | jq -c keys"
+    )
+    done = subprocess.run(["sh", "-c", pipeline], capture_output=True, text=True, check=True)
+    assert sorted(done.stdout.splitlines()) == [
+        '["error","path"]',
+        '["model","path","predictions"]',
+    ]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 5e-3)])
+def test_batch_size_order_workers_and_neighbours_do_not_change_an_answer(
+    lite: str, example_photos: Path, precision: str, tolerance: float
+) -> None:
+    embedder = Embedder.open(lite, precision=precision, remember=False)  # type: ignore[arg-type]
+    labels = parse_labels(["dog,cat,tiger,rocket,cup"])
+    classifier = pipeline.build_classifier(embedder, labels, ["a photo of a {}."])
+    paths = [str(example_photos / f"{name}.jpg") for name in NAMES]
+
+    def classified(paths: list[str], batch_size: int, workers: int) -> dict[str, Classified]:
+        options = RunOptions(batch_size=batch_size, workers=workers)
+        records = pipeline.classify(
+            find(paths),
+            embedder,
+            partial(label_photos, classifier=classifier, top_k=5),
+            options,
+        )
+        return {r.path: r for r in records if isinstance(r, Classified)}
+
+    expected = classified(paths, 32, 2)
+    assert len(expected) == 6
+    for some in (
+        classified(paths[::-1], 1, 1),
+        classified(paths, 4, 3),
+        classified(paths[2:3], 8, 1),
+    ):
+        for path, record in some.items():
+            scores = {p.label: p.similarity for p in expected[path].predictions}
+            for prediction in record.predictions:
+                assert prediction.similarity == pytest.approx(
+                    scores[prediction.label], abs=tolerance
+                )
+            first, second = expected[path].predictions[:2]
+            if first.similarity - second.similarity > tolerance:
+                assert record.predictions[0].label == first.label

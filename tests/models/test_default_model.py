@@ -1,0 +1,138 @@
+"""Which model answers where none is named, and that a named one is never replaced."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_server import ModelServer
+from program import Result
+
+from clipcli.models import catalogue, default_model
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("CLIPCLI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CLIPCLI_MODEL", raising=False)
+
+
+@pytest.fixture
+def cat(example_photos: Path) -> tuple[object, ...]:
+    return ("classify", example_photos / "cat.jpg", "--labels", "dog,cat", "--format", "jsonl")
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Accepts connections and never answers, as a network that swallows everything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_offline_auto_is_lite_and_says_so_once(
+    cli: Cli, cat: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
+    result = cli(*cat)
+    assert result.code == 0
+    assert result.objects[0]["model"] == "lite"
+    note, summary = result.stderr.splitlines()
+    assert "using lite" in note
+    assert "clipcli models download ViT-B/32 gets it" in note
+    assert "; lite, " in summary
+
+
+def test_auto_decides_within_three_seconds_without_a_network(
+    silent_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPCLI_MODEL_URL", silent_server)
+    notes: list[str] = []
+    start = time.monotonic()
+    assert default_model.resolve_auto(tmp_path, on_note=notes.append) == "lite"
+    assert time.monotonic() - start < 3
+    assert len(notes) == 1
+
+
+def test_auto_is_lite_where_the_download_breaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ModelServer({}) as server:  # answers 404 to everything
+        monkeypatch.setenv("CLIPCLI_MODEL_URL", server.url)
+        notes: list[str] = []
+        assert default_model.resolve_auto(tmp_path, on_note=notes.append) == "lite"
+    assert "downloading ViT-B/32 (353 MB, once); --model lite works now" in notes[0]
+    assert "404" in notes[1]
+
+
+def test_auto_is_vit_b_32_where_it_is_on_disk(tmp_path: Path) -> None:
+    model = catalogue.find_published("ViT-B/32")
+    assert model is not None
+    path = catalogue.model_path(model, tmp_path)
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    assert default_model.resolve_auto(tmp_path) == "ViT-B/32"
+
+
+def test_a_named_model_is_never_replaced(
+    cli: Cli, cat: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
+    for result in (cli(*cat, "--model", "ViT-B/32"), _with_environment(cli, cat, monkeypatch)):
+        assert (result.code, result.stdout) == (1, b"")
+        assert "ViT-B-32.pt is not on disk" in result.last_line
+
+
+def _with_environment(cli: Cli, cat: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> Result:
+    monkeypatch.setenv("CLIPCLI_MODEL", "ViT-B-32")
+    return cli(*cat)
+
+
+def test_use_makes_a_default_that_the_environment_and_the_option_come_before(
+    cli: Cli, cat: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("models", "use", "lite").code == 0
+    assert default_model.config_path().read_text() == 'model = "lite"\n'
+    assert default_model.wanted() == "lite"
+    result = cli(*cat)
+    assert result.objects[0]["model"] == "lite"
+    assert len(result.stderr.splitlines()) == 1  # nothing was replaced, so nothing is said of it
+    monkeypatch.setenv("CLIPCLI_MODEL", "RN50")
+    assert default_model.wanted() == "RN50"
+    assert default_model.wanted("RN101") == "RN101"
+
+
+def test_use_keeps_what_else_stands_in_the_configuration(cli: Cli) -> None:
+    path = default_model.config_path()
+    path.parent.mkdir(parents=True)
+    path.write_text('# mine\nmodel = "RN50"\nother = 1\n\n[table]\nmodel = "kept"\n')
+    assert cli("models", "use", "lite").code == 0
+    assert path.read_text() == ('model = "lite"\n# mine\nother = 1\n\n[table]\nmodel = "kept"\n')
+
+
+def test_use_refuses_a_file_that_is_no_model(cli: Cli, example_photos: Path) -> None:
+    result = cli("models", "use", example_photos / "cat.jpg")
+    assert result.code == 1
+    assert not default_model.config_path().exists()
+
+
+def test_a_damaged_configuration_is_one_line(cli: Cli, cat: tuple[object, ...]) -> None:
+    path = default_model.config_path()
+    path.parent.mkdir(parents=True)
+    path.write_text("model = lite\n")
+    result = cli(*cat)
+    assert (result.code, result.stdout) == (2, b"")
+    assert f"{path}: Invalid value" in result.last_line
+
+
+def test_files_of_embeddings_name_the_model(cli: Cli, example_photos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "photos.npz"
+    cli("embed", example_photos, "-o", output, "--model", "lite")
+    assert json.loads(str(np.load(output)["model"]))["model"] == "lite"

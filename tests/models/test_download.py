@@ -1,0 +1,305 @@
+"""Downloads from a real server that misbehaves, on real sockets and a real disk."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+from model_server import Behaviour, ModelServer, Request
+
+from clipcli.errors import DownloadError
+from clipcli.models.download import download
+
+PAYLOAD = random.Random(0).randbytes(204_800)
+SHA256 = hashlib.sha256(PAYLOAD).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer({"/m.pt": PAYLOAD}) as server:
+        yield server
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> Path:
+    return tmp_path / "m.pt"
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    return tmp_path / "m.pt.part"
+
+
+def ranges(server: ModelServer) -> list[str | None]:
+    return [request.range for request in server.requests]
+
+
+def message(url: str, reason: str, destination: Path) -> str:
+    return (
+        f"cannot download {url}: {reason}; "
+        f"try again later, or put the file at {destination} by hand"
+    )
+
+
+def assert_only_the_file_is_there(destination: Path) -> None:
+    assert destination.read_bytes() == PAYLOAD
+    assert list(destination.parent.iterdir()) == [destination]
+
+
+def test_file_arrives_whole_under_its_own_name(server: ModelServer, destination: Path) -> None:
+    steps: list[tuple[int, int | None]] = []
+    download(f"{server.url}/m.pt", SHA256, destination, lambda *step: steps.append(step))
+    assert_only_the_file_is_there(destination)
+    assert steps[-1] == (204_800, 204_800)
+    assert server.requests == [Request("/m.pt", None)]
+
+
+def test_total_is_unknown_without_a_content_length(server: ModelServer, destination: Path) -> None:
+    server.behaviour = [Behaviour(has_length=False)]
+    steps: list[tuple[int, int | None]] = []
+    download(f"{server.url}/m.pt", SHA256, destination, lambda *step: steps.append(step))
+    assert_only_the_file_is_there(destination)
+    assert steps[-1] == (204_800, None)
+
+
+ARRIVALS: dict[str, tuple[bytes, list[Behaviour], list[str | None]]] = {
+    # what happens: (bytes in the .part before, the server's behaviours, the ranges asked for)
+    "breaking off twice resumes twice": (
+        b"",
+        [Behaviour(break_after=50_000), Behaviour(break_after=70_000)],
+        [None, "bytes=50000-", "bytes=120000-"],
+    ),
+    "stall and then silence are outlasted": (
+        b"",
+        [Behaviour(hold_after=50_000), Behaviour(hold_after=0)],
+        [None, "bytes=50000-", "bytes=50000-"],
+    ),
+    "redirect is followed": (b"", [Behaviour(redirect="/m.pt")], [None, None]),
+    "part of an earlier process is resumed": (PAYLOAD[:1234], [], ["bytes=1234-"]),
+    "complete part needs no request": (PAYLOAD, [], []),
+    "part longer than the file is started over": (PAYLOAD + b"+", [], ["bytes=204801-", None]),
+    "part with other bytes is started over": (b"other bytes", [], ["bytes=11-", None]),
+    "all is sent though a range was asked for": (
+        PAYLOAD[:1234],
+        [Behaviour(ignores_range=True)],
+        ["bytes=1234-"],
+    ),
+    "another range is not appended": (
+        PAYLOAD[:1234],
+        [Behaviour(range_shift=1)],
+        ["bytes=1234-", None],
+    ),
+    "range shorter than asked for is continued": (
+        PAYLOAD[:1234],
+        [Behaviour(range_length=10_000)],
+        ["bytes=1234-", "bytes=11234-"],
+    ),
+    "content length too large is survived": (b"", [Behaviour(extra_length=10)], [None]),
+    "too many requests are repeated": (b"", [Behaviour(status=429)], [None, None]),
+    "failing server is asked again": (b"", [Behaviour(status=500)], [None, None]),
+    "busy server is asked again": (
+        PAYLOAD[:1234],
+        [Behaviour(status=503), Behaviour(status=503)],
+        ["bytes=1234-"] * 3,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ARRIVALS)
+def test_file_arrives_although(
+    server: ModelServer, destination: Path, part: Path, case: str
+) -> None:
+    before, server.behaviour, asked = ARRIVALS[case]
+    if before:
+        part.write_bytes(before)
+    download(f"{server.url}/m.pt", SHA256, destination, stall_timeout_s=0.6)
+    assert_only_the_file_is_there(destination)
+    assert ranges(server) == asked
+
+
+REFUSALS = {
+    # what happens: (the server's behaviour, the reason told, the number of requests)
+    "wrong bytes": (
+        Behaviour(body=b"not a model"),
+        f"found SHA-256 {hashlib.sha256(b'not a model').hexdigest()}, expected {SHA256}",
+        1,
+    ),
+    "content length too small": (
+        Behaviour(extra_length=-10),
+        f"found SHA-256 {hashlib.sha256(PAYLOAD[:-10]).hexdigest()}, expected {SHA256}",
+        1,
+    ),
+    "too long": (
+        Behaviour(extra_length=204_801),
+        "found at least 409601 bytes, expected no more than 409600",
+        1,
+    ),
+    "not found": (Behaviour(status=404), "the server answered 404 Not Found", 1),
+    "busy": (Behaviour(status=503), "the server answered 503 Service Unavailable", 3),
+    "silent": (Behaviour(hold_after=0), "timed out", 1),
+    "circle": (Behaviour(redirect="/m.pt"), "Exceeded maximum allowed redirects.", 21),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusal_is_one_line_and_leaves_nothing(
+    server: ModelServer, destination: Path, case: str
+) -> None:
+    behaviour, reason, n_requests = REFUSALS[case]
+    server.behaviour = repeat(behaviour)
+    url = f"{server.url}/m.pt"
+    with pytest.raises(DownloadError) as caught:
+        download(url, SHA256, destination, stall_timeout_s=0.6, max_bytes=409_600)
+    assert str(caught.value) == message(url, reason, destination)
+    assert len(server.requests) == n_requests
+    assert list(destination.parent.iterdir()) == []
+
+
+def test_wrong_bytes_after_a_resumed_part_are_refused_after_one_fresh_start(
+    server: ModelServer, destination: Path, part: Path
+) -> None:
+    part.write_bytes(PAYLOAD[:5])
+    wrong = Behaviour(body=b"not a model")
+    server.behaviour = [wrong, Behaviour(body=b"not a model", break_after=7), wrong]
+    with pytest.raises(DownloadError, match="found SHA-256"):
+        download(f"{server.url}/m.pt", SHA256, destination)
+    assert list(destination.parent.iterdir()) == []
+    assert ranges(server) == ["bytes=5-", None, "bytes=7-"]
+
+
+def test_server_that_cannot_resume_and_always_breaks_off_is_given_up(
+    server: ModelServer, destination: Path, part: Path
+) -> None:
+    server.behaviour = repeat(Behaviour(ignores_range=True, break_after=5000))
+    with pytest.raises(DownloadError, match="5000 bytes"):
+        download(f"{server.url}/m.pt", SHA256, destination, max_attempts=2)
+    assert ranges(server) == [None, "bytes=5000-", "bytes=5000-"]
+    assert part.read_bytes() == PAYLOAD[:5000]
+
+
+def test_endless_body_is_refused(server: ModelServer, destination: Path) -> None:
+    server.behaviour = [Behaviour(has_length=False, endless=True)]
+    with pytest.raises(DownloadError, match=r"found at least \d+ bytes, expected no more than"):
+        download(f"{server.url}/m.pt", SHA256, destination, max_bytes=409_600)
+    assert list(destination.parent.iterdir()) == []
+
+
+def test_refused_connection_is_told_at_once(destination: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/m.pt"
+        start_s = time.monotonic()
+        with pytest.raises(DownloadError) as caught:
+            download(url, SHA256, destination)
+        assert time.monotonic() - start_s < 2
+    reason = f"[Errno {errno.ECONNREFUSED}] Connection refused"
+    assert str(caught.value) == message(url, reason, destination)
+    assert list(destination.parent.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how Linux treats a full queue")
+def test_connection_that_is_never_made_is_given_up_in_time(destination: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as clients:
+        address = listener.getsockname()
+        for _ in range(4):  # fills the queue; what comes next gets no answer at all
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(address)
+        url = f"http://127.0.0.1:{address[1]}/m.pt"
+        start_s = time.monotonic()
+        with pytest.raises(DownloadError) as caught:
+            download(url, SHA256, destination, connect_timeout_s=0.3)
+        assert time.monotonic() - start_s < 2
+    assert str(caught.value) == message(url, "timed out", destination)
+
+
+def test_url_without_a_scheme_is_refused(destination: Path) -> None:
+    with pytest.raises(DownloadError) as caught:
+        download("models/m.pt", SHA256, destination)
+    reason = "Request URL is missing an 'http://' or 'https://' protocol."
+    assert str(caught.value) == message("models/m.pt", reason, destination)
+
+
+def test_proxy_of_the_environment_is_used(
+    server: ModelServer, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    download("http://models.invalid/m.pt", SHA256, destination)
+    assert_only_the_file_is_there(destination)
+    assert server.requests == [Request("http://models.invalid/m.pt", None)]
+
+
+def test_proxy_that_cannot_work_is_named(
+    destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "gopher://127.0.0.1:70")
+    with pytest.raises(DownloadError) as caught:
+        download("http://models.invalid/m.pt", SHA256, destination)
+    assert str(caught.value).startswith(
+        "the environment's proxy or certificate settings do not work: "
+    )
+    assert "gopher" in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_full_disk_is_told(server: ModelServer, destination: Path, part: Path) -> None:
+    part.symlink_to("/dev/full")
+    with pytest.raises(DownloadError) as caught:
+        download(f"{server.url}/m.pt", SHA256, destination)
+    assert str(caught.value) == (
+        f"cannot write {part} after 0 bytes: No space left on device; "
+        "make room and start again, the download goes on from there"
+    )
+
+
+def test_folder_that_is_not_there_is_named(server: ModelServer, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError) as caught:
+        download(f"{server.url}/m.pt", SHA256, tmp_path / "none" / "m.pt")
+    assert str(caught.value) == (
+        f"cannot write {tmp_path}/none/m.pt.part after 0 bytes: No such file or directory; "
+        "choose a cache folder that can be written"
+    )
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_process_leaves_a_part_that_is_resumed(
+    server: ModelServer, destination: Path, part: Path, signal_number: signal.Signals
+) -> None:
+    server.behaviour = [Behaviour(hold_after=1_000)]
+    program = (
+        "import sys; from pathlib import Path; from clipcli.models.download import download\n"
+        "show = lambda n_bytes, total: print(n_bytes, flush=True)\n"
+        "download(sys.argv[1], sys.argv[2], Path(sys.argv[3]), show)\n"
+    )
+    arguments = [sys.executable, "-c", program, f"{server.url}/m.pt", SHA256, str(destination)]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
+        assert child.stdout is not None
+        while child.stdout.readline() != "1000\n":
+            assert child.poll() is None
+        child.send_signal(signal_number)
+    assert part.read_bytes() == PAYLOAD[:1_000]
+    assert not destination.exists()
+
+    download(f"{server.url}/m.pt", SHA256, destination)
+    assert_only_the_file_is_there(destination)
+    assert ranges(server) == [None, "bytes=1000-"]
