@@ -1,7 +1,7 @@
 """What travels from a path to a row: small frozen records, one for each stage.
 
 A file ends as exactly one of `PassedOver`, `Failure`, or a result (`Classified`, `Embedded`).
-Results name the model that gave them: two models' answers are not to be mixed.
+Results carry their `MadeBy`: two models' answers are not to be mixed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,28 @@ if TYPE_CHECKING:
 Fit = Literal["crop", "pad", "squash"]
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 Activation = Literal["quickgelu", "gelu"]
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """Where an answer comes from: whose embeddings, and what they were held against.
+
+    model: as it was called, which may change; fingerprint: of its tensors, architecture and
+    preprocessing, which does not. preprocessing: how photographs were brought into its square, as
+    `DecodeOptions.name`, or TEXT. templates: around the labels' words. calibration and probe:
+    SHA-256 of what was learned from labelled photographs. See `files.made_by` for checks.
+    """
+
+    model: str
+    fingerprint: str
+    precision: str
+    preprocessing: str
+    templates: tuple[str, ...] = ()
+    calibration: str | None = None
+    probe: str | None = None
+
+
+TEXT = "text"  # in place of a preprocessing, where no photograph was looked at
 
 
 @dataclass(frozen=True)
@@ -45,26 +67,41 @@ class Failure:
 @dataclass(frozen=True)
 class Prediction:
     """One label of one photograph. `probability` is after the softmax over all labels,
-    `similarity` the cosine between the photograph and the label's prompts."""
+    `similarity` the cosine between the photograph and the label's prompts.
+
+    `is_unknown`: no label fits, and `label` is the name for that, which is no label of its own.
+    """
 
     label: str
     probability: float
     similarity: float
+    is_unknown: bool = False
+
+
+class _Answer:
+    """A record of which is known where it comes from."""
+
+    made_by: MadeBy
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.made_by.model
 
 
 @dataclass(frozen=True)
-class Classified:
+class Classified(_Answer):
     """A photograph and its best labels, best first."""
 
     path: str
     predictions: tuple[Prediction, ...]
-    model: str
+    made_by: MadeBy
     middle_only: bool = False
     recalled: bool = False
 
 
 @dataclass(frozen=True)
-class Embedded:
+class Embedded(_Answer):
     """A photograph and its embedding: float32 [d], unit length.
 
     `middle_only`: the picture is longer than twice its short side and was cropped, so the
@@ -73,25 +110,28 @@ class Embedded:
 
     path: str
     embedding: Embedding
-    model: str
+    made_by: MadeBy
     middle_only: bool = False
     recalled: bool = False
 
 
 @dataclass(frozen=True)
-class EmbeddedText:
+class EmbeddedText(_Answer):
     """A text and its embedding: float32 [d], unit length."""
 
     text: str
     embedding: Embedding
-    model: str
+    made_by: MadeBy
 
 
 @dataclass(frozen=True)
-class Match:
+class Match(_Answer):
     """One answer of a search. `similarity` is the cosine to the query."""
 
     path: str
     rank: int
     similarity: float
-    model: str
+    made_by: MadeBy
+
+
+Record = Classified | Embedded | EmbeddedText | Match | Failure  # what a writer takes

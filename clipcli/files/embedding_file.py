@@ -9,39 +9,33 @@ other two are for exchange and are built in memory.
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.errors import EmbeddingFileError, OutputError, UsageError, one_line
-from clipcli.files.part_file import PartFile
-from clipcli.files.writers import Record, json_text
-from clipcli.records import Embedded, EmbeddedText
+from clipcli.errors import EmbeddingFileError, UsageError, one_line
+from clipcli.files.made_by import stored_name
+from clipcli.files.rows import json_text
+from clipcli.records import TEXT, MadeBy
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
-NPY_HEADER_BYTES = 128  # room for a header whose count of rows is only known at the end
-
-SCAN_BYTES = 1 << 20  # looked through at once for line ends
-
-TEXT = "text"  # in place of a preprocessing, in a file of texts
+SCAN_BYTES = 1 << 20  # searched at once for line ends
 
 Dtype = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
 class Header:
-    """What made a file of embeddings.
+    """What a file holds beside its rows: their `MadeBy`, dtype and count.
 
-    model: its name; sha256: its fingerprint; preprocessing: how pictures were brought into its
-    square, "text" for embeddings of texts; count: rows.
+    sha256: the model's fingerprint; preprocessing: TEXT for embeddings of texts; precision: ""
+    in files of version 0.1.0, which did not say.
     """
 
     model: str
@@ -49,6 +43,23 @@ class Header:
     preprocessing: str
     dtype: Dtype
     count: int = 0
+    precision: str = ""
+
+    @classmethod
+    def of(cls, made_by: MadeBy, dtype: Dtype) -> Header:
+        """The header of a new file."""
+        return cls(
+            made_by.model,
+            made_by.fingerprint,
+            made_by.preprocessing,
+            dtype,
+            precision=made_by.precision,
+        )
+
+    @property
+    def made_by(self) -> MadeBy:
+        """Whose embeddings these are."""
+        return MadeBy(self.model, self.sha256, self.precision, stored_name(self.preprocessing))
 
 
 @dataclass(frozen=True)
@@ -76,14 +87,14 @@ class EmbeddingFile:
 
 
 class MappedPaths(Sequence[str]):
-    """The paths of a `.jsonl`, mapped. They become strings one by one, when they are asked for:
-    a million of them open in the time of looking for line ends.
+    """The paths of a `.jsonl`, mapped. Each becomes a string when it is asked for: to open a
+    million takes as long as to search for their line ends.
 
-    A line that turns out to be damaged raises EmbeddingFileError.
+    A damaged line raises EmbeddingFileError when it is asked for.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises ValueError for what cannot be one line of JSON text a path, below a header."""
+        """Raises ValueError where the file is not a header and then one JSON string a line."""
         self._path = path
         with path.open("rb") as file:
             self._lines = mmap(file.fileno(), 0, access=ACCESS_READ)
@@ -132,144 +143,6 @@ class MappedPaths(Sequence[str]):
                 one_line(f"{self._path}: line {row + 2}: {error}; embed the photographs again")
             ) from error
         return path
-
-
-class EmbeddingWriter(Protocol):
-    """Takes records one by one; failures have no row.
-
-    `commit` makes the file appear, `abandon` leaves what there is in the path it returns.
-    """
-
-    def write(self, record: Record) -> None: ...
-    def finish(self) -> None: ...
-    def commit(self) -> None: ...
-    def abandon(self) -> Path | None: ...
-
-
-def writer_for(path: Path, header: Header) -> EmbeddingWriter:
-    """A writer by suffix. Raises UsageError for a suffix that is none of these."""
-    check_suffix(path)
-    return _NpyWriter(path, header) if path.suffix == ".npy" else _WholeWriter(path, header)
-
-
-def check_suffix(path: Path) -> None:
-    """Raises UsageError for a suffix that is none of these."""
-    if path.suffix not in SUFFIXES:
-        raise UsageError(
-            f"{path}: suffix {path.suffix or 'missing'}; expected {', '.join(SUFFIXES)},"
-            " .csv or .jsonl"
-        )
-
-
-class _NpyWriter:
-    """Rows go to disk as they come; the two headers are put right at the end."""
-
-    def __init__(self, path: Path, header: Header) -> None:
-        self.header = header
-        self.width = 0
-        self.rows = PartFile(path)
-        try:
-            self.paths = PartFile(path.with_suffix(".jsonl"))
-        except BaseException:
-            self.rows.abandon()
-            raise
-        self._first_line_bytes = len(self._first_line()) + len("1000000000000")
-
-    def write(self, record: Record) -> None:
-        for name, embedding in _named(record):
-            if not self.header.count:
-                self.width = len(embedding)
-                self._write_headers()  # holds their place
-            self.rows.write(embedding.astype(self.header.dtype).tobytes())
-            self.paths.write(json_text(name).encode() + b"\n")
-            self.header = replace(self.header, count=self.header.count + 1)
-
-    def finish(self) -> None:
-        self._write_headers()
-
-    def commit(self) -> None:
-        # the paths first: a reader that finds new paths and old rows sees that counts differ
-        self.paths.commit()
-        self.rows.commit()
-
-    def abandon(self) -> Path | None:
-        if self.header.count:
-            with suppress(OutputError):  # on a full disk, what is there already has to do
-                self._write_headers()
-        self.paths.abandon()
-        return self.rows.abandon()
-
-    def _write_headers(self) -> None:
-        array_header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(
-            array_header,
-            {
-                "descr": np.lib.format.dtype_to_descr(np.dtype(self.header.dtype)),
-                "fortran_order": False,
-                "shape": (self.header.count, self.width),
-            },
-        )
-        packed = array_header.getvalue()
-        # numpy pads with spaces before the newline; pad to the room that was left
-        length = NPY_HEADER_BYTES - 10
-        self.rows.write_at_start(
-            packed[:8] + length.to_bytes(2, "little") + packed[10:-1].ljust(length - 1) + b"\n"
-        )
-        self.paths.write_at_start(self._first_line().ljust(self._first_line_bytes - 1) + b"\n")
-
-    def _first_line(self) -> bytes:
-        return json_text(asdict(self.header)).encode()
-
-
-class _WholeWriter:
-    """Rows are kept in memory and written together."""
-
-    def __init__(self, path: Path, header: Header) -> None:
-        self.suffix = path.suffix
-        self.header = header
-        self.file = PartFile(path)
-        self.paths: list[str] = []
-        self.rows: list[NDArray[np.generic]] = []
-
-    def write(self, record: Record) -> None:
-        for name, embedding in _named(record):
-            self.paths.append(name)
-            self.rows.append(embedding.astype(self.header.dtype))
-
-    def commit(self) -> None:
-        self.file.commit()
-
-    def abandon(self) -> Path | None:
-        if self.rows:
-            with suppress(OutputError):
-                self.finish()
-        return self.file.abandon()
-
-    def finish(self) -> None:
-        header = replace(self.header, count=len(self.rows))
-        embeddings = np.stack(self.rows) if self.rows else np.empty((0, 0), header.dtype)
-        described = json_text(asdict(header))
-        if self.suffix == ".npz":
-            buffer = io.BytesIO()
-            np.savez(
-                buffer,
-                paths=np.array(self.paths, dtype=np.str_),
-                embeddings=embeddings,
-                model=np.array(described),
-            )
-            self.file.write_at_start(buffer.getvalue())
-        else:
-            from safetensors.numpy import save  # on use: it takes longer than a small search
-
-            metadata = {"header": described, "paths": json_text(self.paths)}
-            self.file.write_at_start(save({"embeddings": embeddings}, metadata))
-
-
-def _named(record: Record) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """The row of a record, if it has one."""
-    match record:
-        case Embedded(name, embedding) | EmbeddedText(name, embedding):
-            yield name, embedding
 
 
 def read(path: Path) -> EmbeddingFile:
@@ -327,21 +200,3 @@ def _read_safetensors(path: Path) -> _Parts:
         metadata = file.metadata() or {}
         embeddings = file.get_tensor("embeddings")
     return json.loads(metadata["header"]), json.loads(metadata["paths"]), embeddings
-
-
-def check_same_model(file: EmbeddingFile, name: str, fingerprint: str) -> None:
-    """Raises EmbeddingFileError if `file` was made by another model than this one."""
-    if file.header.sha256 != fingerprint:
-        raise EmbeddingFileError(
-            f"{file.path}: made by {file.header.model} ({file.header.sha256[:12]}), but the query"
-            f" is encoded by {name} ({fingerprint[:12]}); pass --model {file.header.model}"
-        )
-
-
-def check_same_preprocessing(file: EmbeddingFile, described: str) -> None:
-    """Raises EmbeddingFileError if pictures in `file` were prepared in another way."""
-    if file.header.preprocessing not in (TEXT, described):
-        raise EmbeddingFileError(
-            f"{file.path}: its photographs were prepared with {file.header.preprocessing}, the"
-            f" query's with {described}; pass {file.header.preprocessing}"
-        )

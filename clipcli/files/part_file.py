@@ -6,27 +6,29 @@ import errno
 import io
 import os
 import stat
-import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Self
 
-from clipcli.errors import LockedError, OutputError
-
-if sys.platform != "win32":
-    import fcntl
+from clipcli.errors import OutputError
+from clipcli.files.lock import lock_part
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class PartFile:
-    """Bytes on their way to `path`, which stays untouched until `commit`.
+    """Bytes on their way to `path`, which stays untouched until a `with` block ends well.
 
-    `abandon` leaves what was written in `part_path`. A device or a pipe is written directly.
+    `kept` names what half a file holds, such as "rows": after an error these stay in `part_path`,
+    and a note on the error says so. Without `kept`, nothing stays.
+    A device or a pipe is written directly.
     Raises OutputError where the disk refuses, LockedError while another run writes the same file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kept: str = "") -> None:
         self.path = path
+        self._kept = kept
+        self._lock = ExitStack()
         try:
             mode = path.stat().st_mode if path.exists() else stat.S_IFREG
             if stat.S_ISDIR(mode):
@@ -37,12 +39,24 @@ class PartFile:
             self.part_path = self._target
             if not self._is_special:
                 self.part_path = self._target.with_name(self._target.name + ".part")
-            self._file = self._open()
+                self._lock.callback(lock_part(self.part_path))
+            self._file = io.FileIO(self.part_path, "wb")
         except OSError as error:
             raise self._failed(error) from error
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._file.closed:  # the block has called commit or abandon
+            return
+        if error is None:
+            self.commit()
+        elif part := self.abandon():
+            error.add_note(f"the {self._kept} so far are in {part}")
+
     def write(self, data: bytes) -> None:
-        """Append. What is written is on its way to the disk: a killed run loses nothing of it."""
+        """Append, at once: a killed run loses nothing of it."""
         try:
             self._write_all(data)
         except OSError as error:
@@ -60,51 +74,37 @@ class PartFile:
     def commit(self) -> None:
         """Make the file appear under its name."""
         try:
-            if not self._is_special:
-                os.fsync(self._file.fileno())
-                os.replace(self.part_path, self._target)
-            self._file.close()
+            with self._lock:
+                with self._file:  # closed before it is renamed, which Windows asks for
+                    if not self._is_special:
+                        os.fsync(self._file.fileno())
+                if not self._is_special:
+                    os.replace(self.part_path, self._target)
         except OSError as error:
             raise self._failed(error) from error
 
     def abandon(self) -> Path | None:
-        """Stop here. What was written stays in the path returned, if anything was."""
-        is_empty = not self._is_special and self._file.tell() == 0
-        if is_empty:
-            with suppress(OSError):
-                self.part_path.unlink()
-        self._file.close()
-        return None if is_empty or self._is_special else self.part_path
+        """Stop here. What was written stays in the path returned, if it is `kept` and anything
+        was."""
+        with self._lock:
+            stays = self._kept and not self._is_special and self._file.tell()
+            self._file.close()
+            if not stays and not self._is_special:
+                with suppress(OSError):
+                    self.part_path.unlink()
+        return self.part_path if stays else None
 
     def _write_all(self, data: bytes) -> None:
         left = memoryview(data)
         while left:
             left = left[self._file.write(left) :]
 
-    def _open(self) -> io.FileIO:
-        """The part, empty and locked until it is closed, by the system even if we are killed."""
-        if self._is_special:
-            return io.FileIO(self._target, "wb")
-        while True:
-            file = io.FileIO(os.open(self.part_path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-            if sys.platform != "win32":
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    file.close()
-                    raise LockedError(
-                        f"{self.part_path}: another run is writing it; wait for that run or"
-                        " choose another --output"
-                    ) from error
-            # another run may have renamed this very file to its name since we opened it
-            try:
-                if os.path.samestat(os.fstat(file.fileno()), os.stat(self.part_path)):
-                    file.truncate(0)
-                    return file
-            except FileNotFoundError:
-                pass
-            file.close()
-
     def _failed(self, error: OSError) -> OutputError:
         advice = "; free some space" if error.errno in FULL else ""
         return OutputError(f"{self.path}: cannot be written: {error.strerror or error}{advice}")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file of these bytes, or no file. Raises what `PartFile` does."""
+    with PartFile(path) as file:
+        file.write(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,8 +14,9 @@ from clipcli.errors import UsageError
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 PLACE = "{}"
-KEPT_BY_BACKSLASH = tuple('=|#"\\')
 ANY = "any:"
+_MARK = re.compile(r'([=|#"\\])')  # has a meaning in a labels file
+_KEPT = re.compile(rf"\\{_MARK.pattern}")  # a mark behind a backslash
 
 
 @dataclass(frozen=True)
@@ -129,22 +131,18 @@ def labels_file_line(label: Label) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(
-        f"\\{character}" if character in KEPT_BY_BACKSLASH else character for character in text
-    )
+    return _MARK.sub(r"\\\1", text)
 
 
 def foreign_labels(labels: Iterable[Label]) -> list[str]:
     """Names of the labels whose texts are mostly in letters that are not Latin."""
-    return [
-        label.name for label in labels if any(_is_mostly_foreign(text.text) for text in label.texts)
-    ]
 
+    def is_foreign(text: str) -> bool:
+        letters = [character for character in text if character.isalpha()]
+        latin = sum("LATIN" in unicodedata.name(letter, "") for letter in letters)
+        return 2 * latin < len(letters)
 
-def _is_mostly_foreign(text: str) -> bool:
-    letters = [character for character in text if character.isalpha()]
-    latin = sum("LATIN" in unicodedata.name(letter, "") for letter in letters)
-    return 2 * latin < len(letters)
+    return [label.name for label in labels if any(is_foreign(text.text) for text in label.texts)]
 
 
 def _lines(path: str) -> list[str]:
@@ -192,18 +190,9 @@ def _parse_line(line: str) -> Label | None:
 def _take(line: str, stops: str) -> tuple[str, str, str]:
     """What stands before the first of `stops`, that stop or "", and what follows it.
 
-    A backslash keeps the mark behind it, and goes.
+    A backslash before a mark keeps the mark from being a stop, and is left out.
     """
-    taken = []
-    position = 0
-    while position < len(line):
-        character = line[position]
-        if character == "\\" and line[position + 1 : position + 2] in KEPT_BY_BACKSLASH:
-            position += 1
-            taken.append(line[position])
-        elif character in stops:
-            return "".join(taken), character, line[position + 1 :]
-        else:
-            taken.append(character)
-        position += 1
-    return "".join(taken), "", ""
+    match = re.match(rf"(?:{_KEPT.pattern}|[^{stops}])*", line)
+    assert match is not None  # it may be empty
+    end = match.end()
+    return _KEPT.sub(r"\1", match[0]), line[end : end + 1], line[end + 1 :]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answers import LITE
 from numpy.typing import NDArray
 from pictures import python
 from safetensors.numpy import load_file, save_file
@@ -18,10 +19,13 @@ from safetensors.numpy import load_file, save_file
 from clipcli.errors import EmbeddingFileError, LockedError, OutputError, UsageError
 from clipcli.files import embedding_file
 from clipcli.files.embedding_file import SUFFIXES, Dtype, Header
-from clipcli.records import Embedded, EmbeddedText, Failure
+from clipcli.files.embedding_writer import open_embeddings
+from clipcli.files.rows import Record
+from clipcli.records import Embedded, EmbeddedText, Failure, MadeBy
 
 NAMES = ["a.jpg", "two\nlines.jpg", os.fsdecode(b"caf\xe9.jpg"), "猫/ .jpg", "x" * 300, '"\\"']
-HEADER = Header("ViT-B/32", "0123456789abcdef" * 4, "--fit crop", "float32")
+MADE_BY = MadeBy("ViT-B/32", "0123456789abcdef" * 4, "fp32", "crop")
+HEADER = Header.of(MADE_BY, "float32")
 
 
 def embeddings(n_rows: int, width: int = 8) -> NDArray[np.float32]:
@@ -30,14 +34,23 @@ def embeddings(n_rows: int, width: int = 8) -> NDArray[np.float32]:
 
 
 def write(path: Path, names: list[str] = NAMES, dtype: Dtype = "float32") -> Path:
-    header = Header(HEADER.model, HEADER.sha256, HEADER.preprocessing, dtype)
-    writer = embedding_file.writer_for(path, header)
-    for name, embedding in zip(names, embeddings(len(names)), strict=True):
-        writer.write(Embedded(name, embedding, "lite"))
-        writer.write(Failure("half.jpg", "truncated"))
-    writer.finish()
-    writer.commit()
+    with open_embeddings(path, Header.of(MADE_BY, dtype)) as writer:
+        for name, embedding in zip(names, embeddings(len(names)), strict=True):
+            writer.write(Embedded(name, embedding, LITE))
+            writer.write(Failure("half.jpg", "truncated"))
+        writer.finish()
     return path
+
+
+def interrupted(path: Path, *records: Record) -> list[str]:
+    """What the error of an interrupted run tells besides."""
+    try:
+        with open_embeddings(path, HEADER) as writer:
+            for record in records:
+                writer.write(record)
+            raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        return getattr(error, "__notes__", [])
 
 
 def refusal(path: Path) -> str:
@@ -61,7 +74,7 @@ def test_what_was_written_comes_back(path: Path, dtype: Dtype) -> None:
     assert file.embeddings.dtype == np.dtype(dtype)
     assert (file.embeddings == embeddings(len(NAMES)).astype(dtype)).all()
     assert file.header == Header(
-        "ViT-B/32", "0123456789abcdef" * 4, "--fit crop", dtype, count=len(NAMES)
+        "ViT-B/32", "0123456789abcdef" * 4, "crop", dtype, count=len(NAMES), precision="fp32"
     )
 
 
@@ -72,10 +85,9 @@ def test_file_of_no_photographs_comes_back(path: Path) -> None:
 
 
 def test_texts_come_back(path: Path) -> None:
-    writer = embedding_file.writer_for(path, HEADER)
-    writer.write(EmbeddedText("a photo of a cat.", embeddings(1)[0], "lite"))
-    writer.finish()
-    writer.commit()
+    with open_embeddings(path, HEADER) as writer:
+        writer.write(EmbeddedText("a photo of a cat.", embeddings(1)[0], LITE))
+        writer.finish()
     assert list(embedding_file.read(path).paths) == ["a photo of a cat."]
 
 
@@ -118,14 +130,13 @@ def test_safetensors_is_imported_for_its_own_files_only(tmp_path: Path) -> None:
 
 
 def test_nothing_appears_before_it_is_whole(path: Path) -> None:
-    writer = embedding_file.writer_for(path, HEADER)
-    writer.write(Embedded("a.jpg", embeddings(1)[0], "lite"))
-    assert not path.exists()
-    assert not path.with_suffix(".jsonl").exists()
-    with pytest.raises(LockedError):
-        embedding_file.writer_for(path, HEADER)
-    writer.finish()
-    writer.commit()
+    with open_embeddings(path, HEADER) as writer:
+        writer.write(Embedded("a.jpg", embeddings(1)[0], LITE))
+        with pytest.raises(LockedError):
+            open_embeddings(path, HEADER).__enter__()
+        writer.finish()
+        assert not path.exists()
+        assert not path.with_suffix(".jsonl").exists()
     beside = {"photos.jsonl"} if path.suffix == ".npy" else set()
     assert {*os.listdir(path.parent)} == {path.name} | beside
 
@@ -134,7 +145,7 @@ def test_other_suffixes_are_refused() -> None:
     for name, suffix in (("photos.pkl", ".pkl"), ("photos", "missing")):
         expected = f"^{name}: suffix {suffix}; expected .npy, .npz, .safetensors"
         with pytest.raises(UsageError, match=expected):
-            embedding_file.writer_for(Path(name), HEADER)
+            open_embeddings(Path(name), HEADER).__enter__()
         with pytest.raises(UsageError, match=expected):
             embedding_file.read(Path(name))
 
@@ -158,7 +169,8 @@ def test_paths_beside_an_npy_are_json_a_line(tmp_path: Path) -> None:
     assert json.loads(first) == {
         "model": "ViT-B/32",
         "sha256": "0123456789abcdef" * 4,
-        "preprocessing": "--fit crop",
+        "preprocessing": "crop",
+        "precision": "fp32",
         "dtype": "float32",
         "count": len(NAMES),
     }
@@ -187,12 +199,10 @@ def test_safetensors_holds_one_tensor(tmp_path: Path) -> None:
 
 def test_abandoned_npy_is_an_array_of_the_rows_so_far(tmp_path: Path) -> None:
     path = tmp_path / "photos.npy"
-    writer = embedding_file.writer_for(path, HEADER)
-    for number in range(3):
-        writer.write(Embedded(f"{number}.jpg", embeddings(3)[number], "lite"))
-    part = writer.abandon()
+    three = [Embedded(f"{number}.jpg", embeddings(3)[number], LITE) for number in range(3)]
+    part = tmp_path / "photos.npy.part"
+    assert interrupted(path, *three) == [f"the rows so far are in {part}"]
     assert not path.exists()
-    assert part == tmp_path / "photos.npy.part"
     assert (np.load(part, allow_pickle=False) == embeddings(3)).all()
     first, *lines = (tmp_path / "photos.jsonl.part").read_text().splitlines()
     assert json.loads(first)["count"] == 3
@@ -201,35 +211,33 @@ def test_abandoned_npy_is_an_array_of_the_rows_so_far(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_abandoned_file_holds_the_rows_so_far(tmp_path: Path, suffix: str) -> None:
-    writer = embedding_file.writer_for(tmp_path / f"photos{suffix}", HEADER)
-    writer.write(Embedded("a.jpg", embeddings(1)[0], "lite"))
-    part = writer.abandon()
-    assert part == tmp_path / f"photos{suffix}.part"
+    one = Embedded("a.jpg", embeddings(1)[0], LITE)
+    part = tmp_path / f"photos{suffix}.part"
+    assert interrupted(tmp_path / f"photos{suffix}", one) == [f"the rows so far are in {part}"]
     whole = part.rename(tmp_path / f"rescued{suffix}")
     assert list(embedding_file.read(whole).paths) == ["a.jpg"]
 
 
 def test_abandoned_before_the_first_row_leaves_nothing(path: Path) -> None:
-    writer = embedding_file.writer_for(path, HEADER)
-    writer.write(Failure("half.jpg", "truncated"))
-    assert writer.abandon() is None
+    assert interrupted(path, Failure("half.jpg", "truncated")) == []
     assert os.listdir(path.parent) == []
 
 
 def test_full_disk_leaves_the_rows_so_far(tmp_path: Path) -> None:
     code = (
         "import resource, numpy as np\nfrom pathlib import Path\n"
-        "from clipcli.files.embedding_file import *\n"
-        "writer = writer_for(Path('photos.npy'), Header('m', '0' * 64, 'x', 'float32'))\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
+        "from clipcli.files.embedding_writer import *\n"
+        "header = Header('m', '0' * 64, 'x', 'float32')\n"
         "row = np.full(512, 0.5, np.float32)\n"
         "try:\n"
-        "    while True: writer.write(Embedded('a.jpg', row, 'lite'))\n"
-        "except OutputError as error: print(error)\n"
-        "writer.abandon()"
+        "    with open_embeddings(Path('photos.npy'), header) as writer:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
+        "        while True: writer.write(Embedded('a.jpg', row, header.made_by))\n"
+        "except OutputError as error: print(error, *error.__notes__, sep='; ')"
     )
     assert python(code, tmp_path) == (
-        "photos.npy: cannot be written: File too large; free some space\n"
+        "photos.npy: cannot be written: File too large; free some space;"
+        f" the rows so far are in {tmp_path}/photos.npy.part\n"
     )
     # 128 bytes of header and two rows of 2048; the third did not fit
     rows = np.load(tmp_path / "photos.npy.part", mmap_mode="r", allow_pickle=False)
@@ -241,7 +249,8 @@ def test_full_disk_leaves_the_rows_so_far(tmp_path: Path) -> None:
 def test_paths_that_cannot_be_written_stop_an_npy(tmp_path: Path) -> None:
     (tmp_path / "photos.jsonl").mkdir()
     with pytest.raises(OutputError, match="is a folder"):
-        embedding_file.writer_for(tmp_path / "photos.npy", HEADER)
+        open_embeddings(tmp_path / "photos.npy", HEADER).__enter__()
+    assert os.listdir(tmp_path) == ["photos.jsonl"]
 
 
 # --- damaged and hostile files
@@ -407,25 +416,3 @@ def test_pickle_is_refused_and_not_run(
 
 
 # --- which model
-
-
-def test_file_of_another_model_is_refused(path: Path) -> None:
-    file = embedding_file.read(write(path))
-    embedding_file.check_same_model(file, "ViT-B/32", HEADER.sha256)
-    with pytest.raises(EmbeddingFileError) as caught:
-        embedding_file.check_same_model(file, "RN50", "f" * 64)
-    assert str(caught.value) == (
-        f"{path}: made by ViT-B/32 (0123456789ab), but the query is encoded by RN50"
-        " (ffffffffffff); pass --model ViT-B/32"
-    )
-
-
-def test_file_of_other_preprocessing_is_refused(path: Path) -> None:
-    file = embedding_file.read(write(path))
-    embedding_file.check_same_preprocessing(file, "--fit crop")
-    with pytest.raises(EmbeddingFileError) as caught:
-        embedding_file.check_same_preprocessing(file, "--reference")
-    assert str(caught.value) == (
-        f"{path}: its photographs were prepared with --fit crop, the query's with --reference;"
-        " pass --fit crop"
-    )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from pictures import DROP_RIGHTS, python
 from places import ROOT
 
 from clipcli.errors import LockedError, OutputError
-from clipcli.files.part_file import PartFile
+from clipcli.files.part_file import PartFile, write_whole
 
 WRITER = """
 import sys
@@ -57,6 +57,16 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
+def notes_of_an_interruption(file: PartFile) -> list[str]:
+    """Write a few bytes, and be interrupted: what the error tells besides."""
+    try:
+        with file:
+            file.write(b"some")
+            raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        return getattr(error, "__notes__", [])
+
+
 def test_file_appears_when_it_is_whole(path: Path) -> None:
     file = PartFile(path)
     file.write(b"one,")
@@ -80,7 +90,7 @@ def test_old_file_is_untouched_until_the_new_one_is_whole(path: Path) -> None:
 
 def test_abandoned_file_stays_in_the_part(path: Path) -> None:
     path.write_bytes(b"old")
-    file = PartFile(path)
+    file = PartFile(path, kept="rows")
     file.write(b"some")
     assert file.abandon() == path.with_name("out.csv.part")
     assert path.read_bytes() == b"old"
@@ -89,8 +99,55 @@ def test_abandoned_file_stays_in_the_part(path: Path) -> None:
 
 def test_abandoned_file_in_which_nothing_was_written_leaves_no_part(path: Path) -> None:
     path.write_bytes(b"old")
-    assert PartFile(path).abandon() is None
+    assert PartFile(path, kept="rows").abandon() is None
     assert os.listdir(path.parent) == ["out.csv"]
+
+
+def test_a_block_that_ends_well_makes_the_file_appear(path: Path) -> None:
+    with PartFile(path) as file:
+        file.write(b"all")
+        assert not path.exists()
+    assert path.read_bytes() == b"all"
+    assert os.listdir(path.parent) == ["out.csv"]
+
+
+def test_a_block_that_fails_keeps_what_is_of_use_and_the_error_tells_where(path: Path) -> None:
+    assert notes_of_an_interruption(PartFile(path, kept="rows")) == [
+        f"the rows so far are in {path}.part"
+    ]
+    assert path.with_name("out.csv.part").read_bytes() == b"some"
+    assert not path.exists()
+
+
+def test_a_block_that_fails_leaves_no_part_of_what_is_of_use_only_whole(path: Path) -> None:
+    path.write_bytes(b"old")
+    assert notes_of_an_interruption(PartFile(path)) == []
+    assert path.read_bytes() == b"old"
+    assert os.listdir(path.parent) == ["out.csv"]
+
+
+def test_a_block_may_decide_by_itself_before_it_fails(path: Path) -> None:
+    with suppress(KeyboardInterrupt), PartFile(path) as file:
+        file.write(b"all there is")
+        file.commit()
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"all there is"
+
+
+def test_bytes_are_written_whole_or_not_at_all(tmp_path: Path, path: Path) -> None:
+    write_whole(path, b"all")
+    assert path.read_bytes() == b"all"
+    code = (
+        "import resource\nfrom pathlib import Path\n"
+        "from clipcli.errors import OutputError\nfrom clipcli.files.part_file import write_whole\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (25, 25))\n"
+        "try: write_whole(Path('out.csv'), bytes(100))\n"
+        "except OutputError as error: print(error)"
+    )
+    message = "out.csv: cannot be written: File too large; free some space\n"
+    assert python(code, tmp_path) == message
+    assert path.read_bytes() == b"all"
+    assert os.listdir(tmp_path) == ["out.csv"]
 
 
 def test_part_of_an_earlier_run_is_written_anew(path: Path) -> None:
@@ -275,7 +332,7 @@ def test_full_disk_leaves_the_old_file_and_the_rows_so_far(tmp_path: Path, path:
     code = (
         "import resource\nfrom pathlib import Path\n"
         "from clipcli.errors import OutputError\nfrom clipcli.files.part_file import PartFile\n"
-        "file = PartFile(Path('out.csv'))\n"
+        "file = PartFile(Path('out.csv'), kept='rows')\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (25, 25))\n"
         "try:\n"
         "    while True: file.write(b'0123456789')\n"

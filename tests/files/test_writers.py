@@ -9,26 +9,31 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+from answers import LITE
 from pictures import python
 from places import ROOT
 
-from clipcli.files.writers import (
+from clipcli.files.rows import (
     CLASSIFY_COLUMNS,
+    ROW_WRITERS,
     SIMILAR_COLUMNS,
-    Format,
+    CsvWriter,
+    JsonLinesWriter,
     Record,
-    RowWriter,
+    RowFormat,
     csv_line,
     embed_columns,
     json_text,
+    row_formats,
 )
 from clipcli.records import Classified, Embedded, EmbeddedText, Failure, Match, Prediction
 
 CAT = Classified(
-    "cat.jpg", (Prediction("cat", 0.98765432, 0.25), Prediction("猫", 0.0123, -0.1)), "lite"
+    "cat.jpg", (Prediction("cat", 0.98765432, 0.25), Prediction("猫", 0.0123, -0.1)), LITE
 )
 FAILED = Failure("half.jpg", "damaged picture: image file is truncated")
 ODD_NAMES = [
@@ -44,9 +49,9 @@ ODD_NAMES = [
 ]
 
 
-def written(format: Format, *records: Record, columns: tuple[str, ...] = CLASSIFY_COLUMNS) -> bytes:
+def written(format: str, *records: Record, columns: tuple[str, ...] = CLASSIFY_COLUMNS) -> bytes:
     destination = io.BytesIO()
-    writer = RowWriter(destination, format, columns)
+    writer = ROW_WRITERS[format](destination, columns)
     for record in records:
         writer.write(record)
     writer.finish()
@@ -71,7 +76,7 @@ def test_json_lines_have_an_object_a_line() -> None:
 
 
 def test_json_is_one_array() -> None:
-    assert written("json", FAILED, Match("a.jpg", 1, 0.1234567, "lite")).decode() == (
+    assert written("json", FAILED, Match("a.jpg", 1, 0.1234567, LITE)).decode() == (
         "[\n"
         ' {"path": "half.jpg", "error": "damaged picture: image file is truncated"},\n'
         ' {"path": "a.jpg", "rank": 1, "similarity": 0.123457, "model": "lite"}\n'
@@ -89,35 +94,35 @@ def test_json_is_one_array() -> None:
         ("nul", b""),
     ],
 )
-def test_no_record_is_still_a_whole_file(format: Format, expected: bytes) -> None:
+def test_no_record_is_still_a_whole_file(format: str, expected: bytes) -> None:
     assert written(format) == expected
 
 
 def test_nothing_is_written_before_the_first_record() -> None:
     destination = io.BytesIO()
-    RowWriter(destination, "csv", CLASSIFY_COLUMNS)
+    CsvWriter(destination, CLASSIFY_COLUMNS)
     assert destination.getvalue() == b""
 
 
 def test_each_record_is_written_as_it_comes() -> None:
     destination = io.BytesIO()
-    writer = RowWriter(destination, "jsonl", ())
+    writer = JsonLinesWriter(destination, ())
     writer.write(FAILED)
     assert destination.getvalue().endswith(b"}\n")
 
 
 def test_bare_paths_end_in_newlines_or_nuls() -> None:
     matches = (
-        Match("a\nb.jpg", 1, 0.5, "lite"),
+        Match("a\nb.jpg", 1, 0.5, LITE),
         FAILED,
-        Match(os.fsdecode(b"\xe9.jpg"), 2, 0.4, "lite"),
+        Match(os.fsdecode(b"\xe9.jpg"), 2, 0.4, LITE),
     )
     assert written("paths", *matches) == b"a\nb.jpg\n\xe9.jpg\n"
     assert written("nul", *matches) == b"a\nb.jpg\0\xe9.jpg\0"
 
 
 def test_matches_in_csv() -> None:
-    match = Match("a,b.jpg", 1, 0.5, "lite")
+    match = Match("a,b.jpg", 1, 0.5, LITE)
     assert written("csv", match, columns=SIMILAR_COLUMNS) == (
         b'path,rank,similarity\n"a,b.jpg",1,0.500000\n'
     )
@@ -126,12 +131,12 @@ def test_matches_in_csv() -> None:
 def test_embeddings_come_back_to_the_last_bit() -> None:
     embedding = np.random.default_rng(0).normal(size=512).astype(np.float32)
     embedding[:3] = 0.1, 1e-8, -1
-    (line,) = written("jsonl", Embedded("a.jpg", embedding, "lite")).splitlines()
+    (line,) = written("jsonl", Embedded("a.jpg", embedding, LITE)).splitlines()
     assert (np.array(json.loads(line)["embedding"], np.float32) == embedding).all()
     assert line.startswith(b'{"path": "a.jpg", "embedding": [0.1, 1e-08, -1.0, ')
 
     columns = tuple(embed_columns("text", 512))
-    text = written("csv", EmbeddedText("a cat", embedding, "lite"), columns=columns).decode()
+    text = written("csv", EmbeddedText("a cat", embedding, LITE), columns=columns).decode()
     header, row = csv.reader(io.StringIO(text))
     assert header[:3] == ["text", "e0", "e1"]
     assert header[-1] == "e511"
@@ -140,7 +145,7 @@ def test_embeddings_come_back_to_the_last_bit() -> None:
 
 
 def test_text_keeps_its_key_in_json() -> None:
-    record = EmbeddedText("a cat", np.array([1, 0.5], np.float32), "lite")
+    record = EmbeddedText("a cat", np.array([1, 0.5], np.float32), LITE)
     assert (
         written("jsonl", record) == b'{"text": "a cat", "embedding": [1.0, 0.5], "model": "lite"}\n'
     )
@@ -157,13 +162,13 @@ def test_odd_names_come_back_from_json(name: str) -> None:
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_odd_names_come_back_from_csv(name: str) -> None:
-    data = written("csv", Match(name, 1, 0.5, "lite"), columns=SIMILAR_COLUMNS)
+    data = written("csv", Match(name, 1, 0.5, LITE), columns=SIMILAR_COLUMNS)
     text = data.decode("utf-8", "surrogateescape")
     assert [*csv.reader(io.StringIO(text, newline=""))][1:] == [[name, "1", "0.500000"]]
 
 
 def test_name_that_is_no_utf8_keeps_its_bytes_in_csv_and_is_escaped_in_json() -> None:
-    match = Match(os.fsdecode(b"caf\xe9.jpg"), 1, 0.5, "lite")
+    match = Match(os.fsdecode(b"caf\xe9.jpg"), 1, 0.5, LITE)
     assert written("csv", match, columns=SIMILAR_COLUMNS) == (
         b"path,rank,similarity\ncaf\xe9.jpg,1,0.500000\n"
     )
@@ -182,7 +187,7 @@ def test_csv_fields_are_quoted_where_they_must_be() -> None:
 STDOUT = """
 import sys
 from clipcli.errors import ClipcliError, ClosedPipeError
-from clipcli.files.writers import Stdout
+from clipcli.files.stdout import Stdout
 try:
     while True:
         Stdout().write(b"caf\\xe9 row\\n")
@@ -225,6 +230,12 @@ def test_full_device_behind_stdout_is_one_line() -> None:
     assert stderr == b"OutputError stdout: cannot be written: No space left on device\n"
 
 
+def test_every_choice_of_format_is_for_some_records() -> None:
+    assert {*get_args(RowFormat)} < {*ROW_WRITERS}
+    assert row_formats(Classified) == row_formats(Match) == [*get_args(RowFormat)]
+    assert row_formats(Embedded) == ["csv", "jsonl"]
+
+
 def test_writing_needs_no_picture_library(tmp_path: Path) -> None:
-    code = "import sys, clipcli.files.writers; print({'torch', 'PIL', 'numpy'} & {*sys.modules})"
+    code = "import sys, clipcli.files.rows\nprint({'torch', 'PIL', 'numpy'} & {*sys.modules})"
     assert python(code, tmp_path) == "set()\n"

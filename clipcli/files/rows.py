@@ -1,0 +1,201 @@
+"""Records to lines of CSV, JSON, JSON Lines, or bare paths.
+
+A new format of rows is a class, a line of `ROW_WRITERS`, and a choice of --format in `RowFormat`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+from clipcli.records import Classified, Embedded, EmbeddedText, Failure, Match, Record
+
+if TYPE_CHECKING:
+    from clipcli.records import Embedding
+
+RowFormat = Literal["csv", "json", "jsonl"]
+CLASSIFY_COLUMNS = ("path", "rank", "label", "probability", "similarity")
+FAILURE_COLUMNS = ("path", "error")
+SIMILAR_COLUMNS = ("path", "rank", "similarity")
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def embed_columns(first: str, width: int) -> list[str]:
+    """`path` or `text`, then one column for each dimension."""
+    return [first, *(f"e{index}" for index in range(width))]
+
+
+class Destination(Protocol):
+    """Where bytes go: `part_file.PartFile` or `stdout.Stdout`."""
+
+    def write(self, data: bytes) -> None: ...
+
+
+class Writer(Protocol):
+    """Takes records one by one; `finish`, after the last, closes what the format leaves open."""
+
+    def write(self, record: Record) -> None: ...
+    def finish(self) -> None: ...
+
+
+class RowWriter(ABC):
+    """Records as text, between a start and an end. `columns` are the header of CSV."""
+
+    def __init__(self, destination: Destination, columns: Sequence[str]) -> None:
+        self._destination = destination
+        self._columns = columns
+        self._is_begun = False
+
+    def write(self, record: Record) -> None:
+        """Write one record, and before the first one the start."""
+        self._put(self._text(record))
+
+    def finish(self) -> None:
+        """Write the end."""
+        self._put(self._end())
+
+    def _start(self) -> str:
+        return ""
+
+    @abstractmethod
+    def _text(self, record: Record) -> str: ...
+
+    def _end(self) -> str:
+        return ""
+
+    def _put(self, text: str) -> None:
+        # not before the first record or the end: a run that finds no model leaves stdout empty
+        if not self._is_begun:
+            self._is_begun = True
+            text = self._start() + text
+        if text:
+            # the bytes of a name that is no UTF-8 come out as they are
+            self._destination.write(text.encode("utf-8", "surrogateescape"))
+
+
+class CsvWriter(RowWriter):
+    """A header and rows; failures have none."""
+
+    def _start(self) -> str:
+        return csv_line(self._columns)
+
+    def _text(self, record: Record) -> str:
+        return "".join(map(csv_line, csv_rows(record)))
+
+
+class JsonWriter(RowWriter):
+    """One array, an object a record."""
+
+    _n_objects = 0
+
+    def _start(self) -> str:
+        return "["
+
+    def _text(self, record: Record) -> str:
+        self._n_objects += 1
+        return (",\n " if self._n_objects > 1 else "\n ") + json_text(json_object(record))
+
+    def _end(self) -> str:
+        return "\n]\n" if self._n_objects else "]\n"
+
+
+class JsonLinesWriter(RowWriter):
+    """An object a line."""
+
+    def _text(self, record: Record) -> str:
+        return json_text(json_object(record)) + "\n"
+
+
+class PathsWriter(RowWriter):
+    """A bare path for each row of CSV."""
+
+    _path_end = "\n"
+
+    def _text(self, record: Record) -> str:
+        return "".join(f"{row[0]}{self._path_end}" for row in csv_rows(record))
+
+
+class NulWriter(PathsWriter):
+    """Paths for `xargs -0`."""
+
+    _path_end = "\0"
+
+
+ROW_WRITERS: dict[str, type[RowWriter]] = {
+    "csv": CsvWriter,
+    "json": JsonWriter,
+    "jsonl": JsonLinesWriter,
+    "paths": PathsWriter,
+    "nul": NulWriter,
+}
+
+
+def row_formats(record: type[Record]) -> list[str]:
+    """The choices of --format for such records, the usual one first."""
+    return ["csv", "jsonl"] if record is Embedded else [*get_args(RowFormat)]
+
+
+def json_text(value: object) -> str:
+    """JSON in UTF-8; a lone surrogate, of a file name that is no UTF-8, stays an escape."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def csv_line(values: Sequence[object]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(values)  # its line end is \r\n, or it would not quote \r
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
+
+
+def csv_rows(record: Record) -> list[list[object]]:
+    """The rows of one record, in the order of its command's columns."""
+    match record:
+        case Classified(path, predictions):
+            return [
+                [path, rank, p.label, f"{p.probability:.6f}", f"{p.similarity:.6f}"]
+                for rank, p in enumerate(predictions, start=1)
+            ] or [[path, 0, "", "", ""]]  # no label fits, but each photograph has a row
+        case Embedded(name, embedding) | EmbeddedText(name, embedding):
+            return [[name, *(str(value) for value in embedding)]]
+        case Match(path, rank, similarity):
+            return [[path, rank, f"{similarity:.6f}"]]
+        case Failure():
+            return []
+
+
+def json_object(record: Record) -> dict[str, Any]:
+    match record:
+        case Classified(path, predictions):
+            listed = [
+                {
+                    "label": p.label,
+                    "probability": round(p.probability, 6),
+                    "similarity": round(p.similarity, 6),
+                }
+                for p in predictions
+            ]
+            return {"path": path, "predictions": listed, "model": record.model}
+        case Embedded(path, embedding):
+            return {"path": path, "embedding": _numbers(embedding), "model": record.model}
+        case EmbeddedText(text, embedding):
+            return {"text": text, "embedding": _numbers(embedding), "model": record.model}
+        case Match(path, rank, similarity):
+            return {
+                "path": path,
+                "rank": rank,
+                "similarity": round(similarity, 6),
+                "model": record.model,
+            }
+        case Failure(path, error):
+            return {"path": path, "error": error}
+
+
+def _numbers(embedding: Embedding) -> list[float]:
+    """The shortest decimals that give the same float32 back."""
+    return [float(str(value)) for value in embedding]

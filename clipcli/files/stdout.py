@@ -1,0 +1,49 @@
+"""Standard output, as a place where bytes go."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Self
+
+from clipcli.errors import ClosedPipeError, OutputError
+
+
+class Stdout:
+    """Standard output. Raises ClosedPipeError when nobody reads it any more.
+
+    Each write is flushed. Only a terminal gets them together, ten times a second, since the
+    progress bar below is drawn again for each.
+    """
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._waiting: list[bytes] = []
+        self._last_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.flush()
+
+    def write(self, data: bytes) -> None:
+        self._waiting.append(data)
+        if not self._is_terminal or time.monotonic() - self._last_s > 0.1:
+            self.flush()
+
+    def flush(self) -> None:
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        self._last_s = time.monotonic()
+        try:
+            if self._is_terminal:  # through the text layer, which a bar makes room for
+                sys.stdout.write(data.decode("utf-8", "replace"))
+                sys.stdout.flush()
+            else:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            raise ClosedPipeError from error
+        except OSError as error:
+            raise OutputError(f"stdout: cannot be written: {error.strerror}") from error
