@@ -8,43 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from importlib.util import find_spec
 from typing import BinaryIO
 
 from clipcli.errors import UsageError
+from clipcli.photos.formats import is_picture, why_unreadable
 from clipcli.records import Failure, PassedOver, Photo
 
-Found = Photo | PassedOver | Failure
-
-READABLE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .tif .tiff .bmp .dib .ppm .pgm .pbm .pnm"
-    " .jp2 .j2k .j2c .jpc .jpx .jpf .avif .avifs .tga .icb .vda .vst .ico .pcx .sgi .rgb .rgba .bw"
-    " .dds .psd .qoi".split()
-)
-HEIF_SUFFIXES = frozenset(".heic .heics .heif .heifs .hif".split())
-RAW_SUFFIXES = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef"
-    " .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
-)
-OTHER_PICTURE_SUFFIXES = frozenset([".jxl"])
-PICTURE_SUFFIXES = READABLE_SUFFIXES | HEIF_SUFFIXES | RAW_SUFFIXES | OTHER_PICTURE_SUFFIXES
-
-HEIF_ADVICE = 'install it with: pip install "clipcli[heif]"'
-RAW_ADVICE = (
-    "export it as JPEG, or take the camera's own preview: exiftool -b -JpgFromRaw FILE > FILE.jpg"
-)
-
-
-def unreadable_suffix(path: str) -> str | None:
-    """Why this installation cannot read a picture of this suffix, and what to do; else None."""
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix in HEIF_SUFFIXES and find_spec("pillow_heif") is None:
-        return f"HEIF pictures need the package pillow-heif; {HEIF_ADVICE}"
-    if suffix in RAW_SUFFIXES:
-        return f"camera raw files ({suffix}) cannot be read; {RAW_ADVICE}"
-    if suffix in OTHER_PICTURE_SUFFIXES:
-        return f"{suffix} pictures cannot be read; export them as JPEG or PNG"
-    return None
+FoundFile = Photo | PassedOver | Failure
 
 
 def read_path_list(stream: BinaryIO, nul_separated: bool) -> list[str]:
@@ -62,15 +32,15 @@ def read_path_list(stream: BinaryIO, nul_separated: bool) -> list[str]:
     return [os.fsdecode(line) for line in lines if line]
 
 
-def find(
+def find_photos(
     paths: Iterable[str], *, recursive: bool = True, exclude: Sequence[str] = ()
-) -> Iterator[Found]:
+) -> Iterator[FoundFile]:
     """Files of all `paths` in their order, those of a folder by name, each file once.
 
     A path that is a file is always tried. In folders, hidden files, files that match one of the
     `exclude` globs (by name, or by path below the folder) and files whose suffix is no picture's
-    are passed over, and links to folders are not followed. What is passed over comes last: until
-    then it may still be named, or be reached through a link.
+    are passed over, and links to folders are not followed. What is passed over comes last: a later
+    path or link may still lead to it.
     """
     finder = _Finder(recursive, exclude)
     for path in paths:
@@ -100,7 +70,7 @@ def _identity(path: str) -> str:
 
 
 class _Finder:
-    """Remembers what was met: no file is tried twice, none that was tried is passed over."""
+    """Remembers what it met, so that no file is tried twice, or tried and then passed over."""
 
     def __init__(self, recursive: bool, exclude: Sequence[str]) -> None:
         self.recursive = recursive
@@ -108,7 +78,7 @@ class _Finder:
         self.met: set[str] = set()
         self.left: dict[str, str] = {}  # identity -> path
 
-    def once(self, record: Found, identity: str) -> Iterator[Found]:
+    def once(self, record: FoundFile, identity: str) -> Iterator[FoundFile]:
         if identity not in self.met:
             self.met.add(identity)
             yield record
@@ -119,9 +89,9 @@ class _Finder:
             if identity not in self.met:
                 yield PassedOver(path)
 
-    def walk(self, top: str) -> Iterator[Found]:
+    def walk(self, top: str) -> Iterator[FoundFile]:
         """Files below a folder, by name; a folder's own files and sub-folders in one order."""
-        # one level of the tree each: what is left of it, and whether it is hidden or excluded
+        # of each open folder: entries left, path below `top`, identity, whether hidden or excluded
         levels = [(self._entries(top, False), "", _identity(top), False)]
         while levels:
             entries, below, identity, is_outside = levels[-1]
@@ -141,10 +111,10 @@ class _Finder:
                 if self.recursive:
                     deeper = self._entries(entry.path, is_outside)
                     levels.append((deeper, relative, identity, is_outside))
-            elif is_outside or not _is_picture(entry.name) or (is_link and _is_folder(entry)):
+            elif is_outside or not is_picture(entry.name) or (is_link and _is_folder(entry)):
                 self.left.setdefault(identity, entry.path)
             else:
-                reason = unreadable_suffix(entry.name)
+                reason = why_unreadable(entry.name)
                 record = Failure(entry.path, reason) if reason else Photo(entry.path)
                 yield from self.once(record, identity)
 
@@ -164,7 +134,3 @@ class _Finder:
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     return os.path.isdir(entry.path)  # entry.is_dir() raises for a link that goes in a circle
-
-
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES

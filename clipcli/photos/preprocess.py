@@ -43,18 +43,36 @@ class PreprocessConfig:
     draft_scale: float = 2.0
 
 
-def resize_and_crop(picture: Picture, config: PreprocessConfig) -> Picture:
-    """The published resize in the picture's own mode: short side to px, central square.
+def fit_square(picture: Picture, config: PreprocessConfig, fit: Fit = "crop") -> Picture:
+    """A picture of any shape as the square of px * px that a model sees; "pad" needs RGB.
+
+    "crop" is the rule that the model was trained with. A new family of models with another rule
+    gets it here and in `resized_size`.
+    """
+    if fit == "pad":
+        return _pad(picture, config)
+    if fit == "squash":
+        return picture.resize((config.px, config.px), _PIL_RESAMPLE[config.resample])
+    crop = _resize_then_crop if config.crop_share == 1 else _resize_middle
+    return crop(picture, config)
+
+
+def resized_size(
+    size: tuple[int, int], config: PreprocessConfig, fit: Fit = "crop"
+) -> tuple[float, float]:
+    """Width and height to which `fit_square` resizes a picture of `size`, before any cut."""
+    if fit == "squash":
+        return config.px, config.px
+    side = max(size) if fit == "pad" else min(size) * config.crop_share
+    return size[0] * config.px / side, size[1] * config.px / side
+
+
+def _resize_then_crop(picture: Picture, config: PreprocessConfig) -> Picture:
+    """The published rule: short side to px, then the central square.
 
     Sizes and offsets are rounded as the published code does, so pixels are equal to the bit.
     """
     px = config.px
-    if config.crop_share != 1:  # the embedded model's: one resize of the square alone
-        side = min(picture.size) * config.crop_share
-        x, y = ((length - side) / 2 for length in picture.size)
-        return picture.resize(
-            (px, px), _PIL_RESAMPLE[config.resample], box=(x, y, x + side, y + side)
-        )
     short, long = sorted(picture.size)
     long_px = int(px * long / short)
     size = (px, long_px) if picture.width <= picture.height else (long_px, px)
@@ -63,28 +81,24 @@ def resize_and_crop(picture: Picture, config: PreprocessConfig) -> Picture:
     return resized.crop((left, top, left + px, top + px))
 
 
-def fit_square(picture: Picture, config: PreprocessConfig, fit: Fit) -> Picture:
-    """An RGB picture as a square of px * px: its middle, all of it on a border, or squashed."""
+def _resize_middle(picture: Picture, config: PreprocessConfig) -> Picture:
+    """The embedded model's rule: the central square of `crop_share`, resized once."""
     px = config.px
-    if fit == "crop":
-        return resize_and_crop(picture, config)
-    resample = _PIL_RESAMPLE[config.resample]
-    if fit == "squash":
-        return picture.resize((px, px), resample)
+    side = min(picture.size) * config.crop_share
+    x, y = ((length - side) / 2 for length in picture.size)
+    return picture.resize((px, px), _PIL_RESAMPLE[config.resample], box=(x, y, x + side, y + side))
+
+
+def _pad(picture: Picture, config: PreprocessConfig) -> Picture:
+    """All of an RGB picture: long side to px, on the mean colour."""
+    px = config.px
     scale = px / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
-    # the mean colour is zero after normalisation: a border that says nothing
+    # the mean colour becomes zero when it is normalised: the border adds nothing
     square = Image.new("RGB", (px, px), tuple(round(255 * mean) for mean in config.mean))
-    square.paste(picture.resize((width, height), resample), ((px - width) // 2, (px - height) // 2))
+    resized = picture.resize((width, height), _PIL_RESAMPLE[config.resample])
+    square.paste(resized, ((px - width) // 2, (px - height) // 2))
     return square
-
-
-def resized_size(size: tuple[int, int], config: PreprocessConfig, fit: Fit) -> tuple[float, float]:
-    """Width and height that a picture of this size is resized to, before anything is cut off."""
-    if fit == "squash":
-        return config.px, config.px
-    side = max(size) if fit == "pad" else min(size) * config.crop_share
-    return size[0] * config.px / side, size[1] * config.px / side
 
 
 def pixel_array(picture: Picture) -> NDArray[np.uint8]:
@@ -113,7 +127,7 @@ class ImageTransform:
     def __call__(self, picture: Picture) -> torch.Tensor:
         import torch
 
-        square = resize_and_crop(picture, self.config).convert("RGB")
+        square = fit_square(picture, self.config).convert("RGB")
         return normalise(torch.from_numpy(pixel_array(square))[None], self.config)[0]
 
 

@@ -28,8 +28,9 @@ from PIL import Image
 from places import ROOT
 
 from clipcli.errors import PhotoError
-from clipcli.photos.decode import DecodeOptions, decode, readable_formats
-from clipcli.photos.preprocess import PreprocessConfig
+from clipcli.photos.decode import DecodeOptions, decode, upright_rgb
+from clipcli.photos.formats import readable_formats
+from clipcli.photos.preprocess import PreprocessConfig, fit_square
 from clipcli.records import Fit
 
 PX = 16  # the short side of most pictures here, so that nothing is resized
@@ -263,6 +264,9 @@ KINDS: dict[str, tuple[str, dict[str, object]]] = {
     "heif": ("HEIF", {}),
 }
 
+# whose plugins check Pillow's own limit when they open a file
+PLUGIN_CHECKS = {"webp", "lossless webp", "ico", "bitmap ico"}
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_truncated_picture_fails_in_every_format(tmp_path: Path, kind: str) -> None:
@@ -333,8 +337,8 @@ def test_bomb_is_refused_at_once_and_without_memory(tmp_path: Path) -> None:
     bomb = save_bomb(tmp_path / "bomb.png")
     assert bomb.stat().st_size < 5e6
     code = (
-        "import resource, time, warnings; from clipcli.photos.decode import *\n"
-        "from PIL import Image; from clipcli.errors import PhotoError\n"
+        "import resource, time; from clipcli.photos.decode import *\n"
+        "from clipcli.errors import PhotoError; from clipcli.photos.formats import *\n"
         "readable_formats()\n"
         "def kb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before_kb, start = kb(), time.perf_counter()\n"
@@ -343,7 +347,9 @@ def test_bomb_is_refused_at_once_and_without_memory(tmp_path: Path) -> None:
         "print(kb() - before_kb, time.perf_counter() - start)\n"
     )
     message, cost = python(code, tmp_path).splitlines()
-    assert message == ("2,500 megapixels, the limit is 250; pass --max-megapixels 2501 to read it")
+    assert message == (
+        "50000 x 50000 is 2,500 megapixels, the limit is 250; pass --max-megapixels 2501 to read it"
+    )
     grown_kb, duration_s = map(float, cost.split())
     assert grown_kb < 20_000
     assert duration_s < 1
@@ -357,12 +363,72 @@ def test_picture_over_the_limit_names_sizes_and_the_option(tmp_path: Path) -> No
     assert colour(path, DecodeOptions(max_megapixels=2)) == (0, 0, 0)
 
 
-def test_bomb_inside_an_icon_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hosts_limit", [None, 10])
+def test_bomb_inside_an_icon_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts_limit: int | None
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", hosts_limit)
     bomb = save_bomb(tmp_path / "bomb.png", 20_000).read_bytes()
     header = b"\0\0\1\0\1\0" + bytes([16, 16, 0, 0, 1, 0, 32, 0])
     path = tmp_path / "bomb.ico"
     path.write_bytes(header + len(bomb).to_bytes(4, "little") + (22).to_bytes(4, "little") + bomb)
-    assert reason(path) == "400 megapixels, the limit is 250; pass --max-megapixels 401 to read it"
+    assert reason(path) == (
+        "20000 x 20000 is 400 megapixels, the limit is 250; pass --max-megapixels 401 to read it"
+    )
+
+
+# --- Pillow's own limit, which belongs to the host
+
+
+def test_200_megapixels_within_our_limit_are_read_whatever_the_hosts_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    path = save_bomb(tmp_path / "large.png", 14_500)  # 210 megapixels
+    assert colour(path, DecodeOptions(reference=True, max_megapixels=211)) == (0, 0, 0)
+    assert "is 210 megapixels" in reason(path, DecodeOptions(max_megapixels=210))
+    assert Image.MAX_IMAGE_PIXELS == 1_000_000
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS} - PLUGIN_CHECKS))
+def test_every_other_format_is_read_whatever_the_hosts_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    format, options = KINDS[kind]
+    if format not in readable_formats():
+        pytest.skip(f"this Pillow cannot read {format}")
+    path = tmp_path / "picture"
+    soft(160, 120).save(path, format, **options)
+    expected = pixels(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert (pixels(path) == expected).all()
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "CMYK"])
+def test_turned_tiff_of_any_mode_is_read_whatever_the_hosts_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "picture.tif"
+    soft(160, 120).convert(mode).save(path, exif=exif)
+    with path.open("rb") as file, Image.open(file) as picture:
+        picture.load()
+        expected = fit_square(upright_rgb(picture), PreprocessConfig(PX))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert (pixels(path) == np.asarray(expected)).all()
+
+
+@pytest.mark.parametrize("hosts_limit", [1000, 15_000])  # Pillow raises, or only warns
+def test_what_pillow_refuses_by_itself_says_whose_limit_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts_limit: int
+) -> None:
+    path = tmp_path / "a.ico"
+    soft(160, 120).save(path, "ICO", sizes=[(160, 120)])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", hosts_limit)
+    assert reason(path) == (
+        "too large for Pillow's own limit; raise PIL.Image.MAX_IMAGE_PIXELS, or export it as PNG"
+    )
 
 
 # --- what is no readable file
@@ -395,7 +461,8 @@ def test_nul_in_a_name_fails() -> None:
 def test_file_that_may_not_be_read_fails(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     save(tmp_path / "a.png").chmod(0)
-    code = "import os\nfrom clipcli.photos.decode import *\nreadable_formats()\n" + DROP_RIGHTS
+    code = "import os; from clipcli.photos.decode import *\n"
+    code += "from clipcli.photos.formats import *\nreadable_formats()\n" + DROP_RIGHTS
     code += (
         "try: decode('a.png', PreprocessConfig(16), DecodeOptions())\n"
         "except Exception as error: print(type(error).__name__, error)"

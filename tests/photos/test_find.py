@@ -31,7 +31,7 @@ def touch(*names: str) -> None:
 def found(*paths: str, recursive: bool = True, exclude: tuple[str, ...] = ()) -> list[str]:
     """One word and one path for each record, photographs as the bare path."""
     words = {Photo: "", PassedOver: "passed over ", Failure: "failed "}
-    records = find.find(paths, recursive=recursive, exclude=exclude)
+    records = find.find_photos(paths, recursive=recursive, exclude=exclude)
     return [words[type(record)] + record.path for record in records]
 
 
@@ -198,7 +198,7 @@ def test_any_named_file_is_tried() -> None:
 
 def test_camera_raw_in_a_folder_is_failed_with_advice() -> None:
     touch("p/1.NEF", "p/2.jxl")
-    assert list(find.find(["p"])) == [
+    assert list(find.find_photos(["p"])) == [
         Failure(
             "p/1.NEF",
             "camera raw files (.nef) cannot be read; export it as JPEG, or take the camera's own"
@@ -221,12 +221,12 @@ def test_heic_is_failed_with_advice_where_pillow_heif_is_not(
     touch("p/1.HEIC")
     advice = 'install it with: pip install "clipcli[heif]"'
     reason = f"HEIF pictures need the package pillow-heif; {advice}"
-    assert list(find.find(["p"])) == [Failure("p/1.HEIC", reason)]
+    assert list(find.find_photos(["p"])) == [Failure("p/1.HEIC", reason)]
 
 
 def test_missing_path_fails_and_the_others_go_on() -> None:
     touch("a.jpg", "b.jpg")
-    assert list(find.find(["a.jpg", "gone", "b.jpg", "gone"])) == [
+    assert list(find.find_photos(["a.jpg", "gone", "b.jpg", "gone"])) == [
         Photo("a.jpg"),
         Failure("gone", "no such file or folder"),
         Photo("b.jpg"),
@@ -235,7 +235,7 @@ def test_missing_path_fails_and_the_others_go_on() -> None:
 
 def test_empty_path_is_refused() -> None:
     with pytest.raises(UsageError, match="an empty PATH"):
-        list(find.find([""]))
+        list(find.find_photos([""]))
 
 
 def test_empty_folder_has_nothing() -> None:
@@ -249,7 +249,7 @@ def test_folder_that_may_not_be_read_fails_once_and_the_others_go_on(here: Path)
     Path("p/b").chmod(0)
     Path("p/.hidden").chmod(0)
     code = "import os\nfrom clipcli.photos import find\n" + DROP_RIGHTS
-    code += "for record in find.find(['p', 'p/b', 'p']): print(record)"
+    code += "for record in find.find_photos(['p', 'p/b', 'p']): print(record)"
     try:
         assert python(code, here).splitlines() == [
             "Photo(path='p/a/1.jpg')",
@@ -267,7 +267,7 @@ def test_link_into_a_folder_that_may_not_be_read_is_tried(here: Path) -> None:
     here.chmod(0o755)
     Path("closed").chmod(0)
     code = "import os\nfrom clipcli.photos import find\n" + DROP_RIGHTS
-    code += "for record in find.find(['p']): print(record)"
+    code += "for record in find.find_photos(['p']): print(record)"
     try:
         assert python(code, here).splitlines() == [
             "Photo(path='p/2.jpg')",
@@ -325,7 +325,7 @@ def test_every_file_is_exactly_one_record() -> None:
             touch(f"{folder}/{name}")
     save(Path("p/a/real.png"))
     os.symlink("a/1.jpg", "p/link.jpg")  # the same file as p/a/1.jpg
-    records = [*find.find(["p/b", "p", "p/a/.2.jpg", "p/b"], exclude=["thumb*"])]
+    records = [*find.find_photos(["p/b", "p", "p/a/.2.jpg", "p/b"], exclude=["thumb*"])]
     files = [os.path.realpath(f"{top}/{name}") for top, _, names in os.walk("p") for name in names]
     assert sorted(os.path.realpath(record.path) for record in records) == sorted(set(files))
     kinds = [type(record) for record in records]

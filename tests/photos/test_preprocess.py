@@ -21,7 +21,6 @@ from clipcli.photos.preprocess import (
     image_transform,
     normalise,
     pixel_array,
-    resize_and_crop,
 )
 
 PREPROCESS = REFERENCE / "preprocess"
@@ -56,7 +55,7 @@ def test_reference_has_all_its_cases() -> None:
 def test_pixels_equal_the_reference_to_the_bit(case: dict[str, str]) -> None:
     config = PreprocessConfig(int(case["n_px"]))
     with Image.open(PREPROCESS / case["image"]) as picture:
-        found = resize_and_crop(picture, config).convert("RGB")
+        found = fit_square(picture, config).convert("RGB")
     with Image.open(PREPROCESS / case["expected"]) as expected:
         np.testing.assert_array_equal(pixel_array(found), np.asarray(expected))
 
@@ -167,6 +166,6 @@ def test_all_fits_agree_on_a_square_picture() -> None:
 
 def test_bilinear_config_is_resized_bilinearly() -> None:
     with Image.open(PREPROCESS / "images/rgb_224x224.png") as picture:
-        found = resize_and_crop(picture, PreprocessConfig(50, resample="bilinear"))
+        found = fit_square(picture, PreprocessConfig(50, resample="bilinear"))
         expected = picture.resize((50, 50), Image.Resampling.BILINEAR)
     assert found.tobytes() == expected.tobytes()

@@ -14,7 +14,7 @@ from PIL.Image import Image as Picture
 
 from clipcli.errors import PhotoError
 from clipcli.photos.decode import DecodeOptions, decode
-from clipcli.photos.preprocess import PreprocessConfig, fit_square, pixel_array, resize_and_crop
+from clipcli.photos.preprocess import PreprocessConfig, fit_square, pixel_array
 from clipcli.records import Fit
 
 PX = 16
@@ -77,7 +77,7 @@ def test_twelve_megapixels_are_decoded_at_a_quarter_for_224_pixels(twelve_megapi
     config = PreprocessConfig(224)  # 3000 / 4 is 750, and an eighth would be less than 448
     quarter = scaled_by_decoder(twelve_megapixels, 4)
     assert quarter.size == (1000, 750)
-    expected = pixel_array(resize_and_crop(quarter, config))
+    expected = pixel_array(fit_square(quarter, config))
     np.testing.assert_array_equal(pixels(twelve_megapixels, config=config), expected)
 
 
@@ -120,7 +120,7 @@ def test_crop_leaves_twice_the_targets_short_side(
 ) -> None:
     size = (short, short * 3 // 2) if is_upright else (short * 3 // 2, short)
     path = save(tmp_path / "photo.jpg", noise(*size))
-    expected = pixel_array(resize_and_crop(scaled_by_decoder(path, divisor), CONFIG))
+    expected = pixel_array(fit_square(scaled_by_decoder(path, divisor), CONFIG))
     np.testing.assert_array_equal(pixels(path), expected)
 
 
@@ -149,7 +149,7 @@ def test_a_model_that_cuts_its_square_smaller_is_left_more(
 ) -> None:
     config = PreprocessConfig(14, crop_share=0.875)  # as if resized to 16 before the cut
     path = save(tmp_path / "photo.jpg", noise(short, short))
-    expected = pixel_array(resize_and_crop(scaled_by_decoder(path, divisor), config))
+    expected = pixel_array(fit_square(scaled_by_decoder(path, divisor), config))
     np.testing.assert_array_equal(pixels(path, config=config), expected)
 
 
@@ -159,7 +159,7 @@ def test_how_much_is_left_is_the_models_own(
 ) -> None:
     path = save(tmp_path / "photo.jpg", noise(192, 128))
     config = PreprocessConfig(PX, draft_scale=draft_scale)
-    expected = pixel_array(resize_and_crop(scaled_by_decoder(path, divisor), config))
+    expected = pixel_array(fit_square(scaled_by_decoder(path, divisor), config))
     np.testing.assert_array_equal(pixels(path, config=config), expected)
 
 
@@ -182,7 +182,7 @@ def test_other_formats_are_decoded_in_full(tmp_path: Path, suffix: str) -> None:
 def test_exact_decodes_in_full(tmp_path: Path) -> None:
     path = save(tmp_path / "photo.jpg", noise(640, 480))
     with Image.open(path) as picture:
-        expected = pixel_array(resize_and_crop(picture, CONFIG))
+        expected = pixel_array(fit_square(picture, CONFIG))
     np.testing.assert_array_equal(pixels(path, EXACT), expected)
     assert (pixels(path) != expected).any()
 

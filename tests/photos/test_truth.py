@@ -9,7 +9,8 @@ import pytest
 from pictures import save
 
 from clipcli.errors import UsageError
-from clipcli.photos.truth import LabelledPhoto, Truth, model_words, read_truth
+from clipcli.labels.folder_labels import model_words
+from clipcli.photos.truth import LabelledPhoto, Truth, read_truth
 
 
 @pytest.fixture

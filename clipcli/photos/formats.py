@@ -1,0 +1,71 @@
+"""All that is known about kinds of picture files: their suffixes, Pillow's names, what to advise.
+
+A new kind of file takes a Pillow plugin, in a file of its own and registered in `readable_formats`
+as HEIF is, and its suffixes and its name in the lists here.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from importlib.util import find_spec
+
+READABLE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .tif .tiff .bmp .dib .ppm .pgm .pbm .pnm"
+    " .jp2 .j2k .j2c .jpc .jpx .jpf .avif .avifs .tga .icb .vda .vst .ico .pcx .sgi .rgb .rgba .bw"
+    " .dds .psd .qoi".split()
+)
+HEIF_SUFFIXES = frozenset(".heic .heics .heif .heifs .hif".split())
+RAW_SUFFIXES = frozenset(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef"
+    " .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
+)
+OTHER_PICTURE_SUFFIXES = frozenset([".jxl"])
+PICTURE_SUFFIXES = READABLE_SUFFIXES | HEIF_SUFFIXES | RAW_SUFFIXES | OTHER_PICTURE_SUFFIXES
+
+# Pillow's names, in the order in which they are tried. It is a list of our own because some of
+# Pillow's formats start other programs (EPS starts Ghostscript) and some only read headers. MPO
+# files are opened as JPEG. TGA comes last: it has no signature, and an ICO looks like one.
+FORMATS = (
+    "JPEG PNG GIF WEBP TIFF BMP DIB PPM JPEG2000 AVIF ICO PCX SGI DDS PSD QOI HEIF TGA".split()
+)
+
+
+def is_picture(name: str) -> bool:
+    """Whether the suffix is one of a picture, readable here or not."""
+    return _suffix(name) in PICTURE_SUFFIXES
+
+
+def why_unreadable(path: str) -> str | None:
+    """Why this installation cannot read a picture of this suffix, and what to do; else None."""
+    suffix = _suffix(path)
+    if suffix in HEIF_SUFFIXES and find_spec("pillow_heif") is None:
+        advice = 'install it with: pip install "clipcli[heif]"'
+        return f"HEIF pictures need the package pillow-heif; {advice}"
+    if suffix in RAW_SUFFIXES:
+        return (
+            f"camera raw files ({suffix}) cannot be read; export it as JPEG, or take the camera's"
+            " own preview: exiftool -b -JpgFromRaw FILE > FILE.jpg"
+        )
+    if suffix in OTHER_PICTURE_SUFFIXES:
+        return f"{suffix} pictures cannot be read; export them as JPEG or PNG"
+    return None
+
+
+@lru_cache(maxsize=1)
+def readable_formats() -> list[str]:
+    """Those of `FORMATS` that this installation of Pillow can open."""
+    from PIL import Image  # not needed to list files
+
+    try:
+        import pillow_heif  # the extra "heif"
+
+        pillow_heif.register_heif_opener()
+    except ImportError:
+        pass
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
