@@ -1,21 +1,24 @@
 """Which model answers where none is named: --model, CLIPCLI_MODEL, clipcli.toml, else `auto`.
 
 `auto` is ViT-B/32 where it is on disk or can be downloaded, else the embedded `lite`. Only `auto`
-is ever replaced; a model that was named answers itself or not at all.
+is ever replaced: a model that was named is used, or the run fails.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 from clipcli.errors import DownloadError, OutputError, UsageError
-from clipcli.files.part_file import PartFile
+from clipcli.files.part_file import write_whole
 from clipcli.models import catalogue
+from clipcli.models.fetch import OnProgress, fetch, why_unreachable
+
+logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 PREFERRED = "ViT-B/32"
@@ -47,6 +50,18 @@ def configured() -> str | None:
     return model
 
 
+def checked(name_or_path: str) -> str:
+    """A name as it is, a path made absolute. Raises ModelError for a checkpoint that is none."""
+    if name_or_path in (AUTO, catalogue.LITE):
+        return name_or_path
+    from clipcli.models.checkpoint import checkpoint
+    from clipcli.models.locate import locate
+
+    path = locate(name_or_path)
+    checkpoint.read(path)  # raises what is wrong with it now, not at every later run
+    return str(path.resolve())
+
+
 def configure(model: str) -> Path:
     """Make `model` this user's default, and leave what else stands in the file as it is."""
     configured()  # a damaged file is not written over
@@ -59,37 +74,29 @@ def configure(model: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-    file = PartFile(path)
-    file.write((line + top + table + rest).encode())
-    file.commit()
+    write_whole(path, (line + top + table + rest).encode())
     return path
 
 
-def resolve_auto(
-    root: Path,
-    on_progress: Callable[[int, int | None], None] | None = None,
-    on_note: Callable[[str], None] | None = None,
-) -> str:
+def resolve_auto(root: Path, on_progress: OnProgress | None = None) -> str:
     """ViT-B/32, downloaded if it can be, else `lite` with a note that says so."""
     model = catalogue.find_published(PREFERRED)
     assert model is not None
     if catalogue.is_on_disk(model, root):
         return model.name
-    reason = catalogue.why_unreachable(model)
+    reason = why_unreachable(model)
     if reason is None:
-        if on_note is not None:
-            size = f"{model.size_bytes / 1e6:,.0f} MB, once"
-            on_note(
-                f"downloading {model.name} ({size}); --model {catalogue.LITE} works now, without it"
-            )
+        logger.info(
+            f"downloading {model.name} ({model.size_bytes / 1e6:,.0f} MB, once); --model"
+            f" {catalogue.LITE} works now, without it"
+        )
         try:
-            catalogue.fetch(model, root, on_progress, on_note)
+            fetch(model, root, on_progress)
             return model.name
         except DownloadError as error:
             reason = str(error)
-    if on_note is not None:
-        on_note(
-            f"using {catalogue.LITE}, the small embedded model, since {model.name} is not on disk"
-            f" and cannot be downloaded ({reason}); clipcli models download {model.name} gets it"
-        )
+    logger.info(
+        f"using {catalogue.LITE}, the small embedded model, since {model.name} is not on disk"
+        f" and cannot be downloaded ({reason}); clipcli models download {model.name} gets it"
+    )
     return catalogue.LITE

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 import httpx
 
@@ -33,7 +32,7 @@ class _RefusedError(Exception):
 
 
 _FINAL = (_RefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects)
-# A machine without a network should say so at once, while a download under way may wait for it.
+# Without a network the run fails at once; a download that has begun waits and tries again.
 _NO_NETWORK = (httpx.ConnectError, httpx.ProxyError, httpx.TimeoutException)
 
 
@@ -182,12 +181,7 @@ class _Part:
     def __enter__(self) -> _Part:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with suppress(OSError):  # an error here would hide the one that is on its way
             self._file.close()
             if self.n_bytes == 0:

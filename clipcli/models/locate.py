@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from clipcli.errors import CheckpointError, ModelError
 from clipcli.models import catalogue
+from clipcli.models.fetch import OnProgress, fetch
 
 # what a directory may hold, in the order in which they are looked for
 WEIGHTS_FILES = (
@@ -23,15 +23,14 @@ CONFIG_FILES = ("open_clip_config.json", "config.json", "preprocessor_config.jso
 def locate(
     name_or_path: str,
     cache_dir: str | os.PathLike[str] | None = None,
-    on_progress: Callable[[int, int | None], None] | None = None,
-    on_note: Callable[[str], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Path:
     """The checkpoint of a published name or a path. Raises ModelError where there is neither."""
     if name_or_path == catalogue.LITE:
         return catalogue.lite_path()
     published = catalogue.find_published(name_or_path)
     if published is not None:
-        return catalogue.fetch(published, catalogue.cache_root(cache_dir), on_progress, on_note)
+        return fetch(published, catalogue.cache_root(cache_dir), on_progress)
     path = Path(name_or_path)
     if not path.exists():
         close = difflib.get_close_matches(
@@ -62,7 +61,7 @@ def find_weights(path: Path) -> Path:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Every file that has a say in the model: its tensors, and the configuration beside them."""
+    """Every file that the model is made from: its tensors, and the configuration beside them."""
     weights = find_weights(path)
     beside = (weights.with_name(name) for name in CONFIG_FILES)
     return [weights, *(config for config in beside if config.is_file())]

@@ -1,4 +1,4 @@
-"""What is known of a model without opening it: a warm run needs neither its file nor torch."""
+"""What is known of a model without opening it: a run that encodes nothing new needs no torch."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from clipcli.models.score import Score
 from clipcli.photos.preprocess import PreprocessConfig
-from clipcli.records import Activation, Precision
+from clipcli.records import Activation, MadeBy, Precision
+
+N_FOR_A_CORE = 16  # photographs at once; more are no faster
+MOST_ON_A_CPU = 256
+N_COMPILED_AT_ONCE = 256  # photographs, where finding out would mean compiling twice
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model, where it runs and how; picklable, and enough to open it again.
+    """A model, where it runs and how; picklable, and enough for `Encoder.from_spec`.
 
-    name: as the user called it; path: of its checkpoint; fingerprint: SHA-256 of its tensors,
-    architecture and preprocessing; device and precision: what was chosen, never "auto".
-    `judges_words`: it can tell labels that it has no evidence for.
+    name: as the user called it; path: of its checkpoint; fingerprint: `Model.fingerprint`;
+    tokenizer: its name in `tokenizer.TOKENIZERS`; judges_words: it can tell which labels it does
+    not know; device and precision: what was chosen, never "auto"; compiled: by torch.compile.
     """
 
     name: str
@@ -24,16 +29,33 @@ class ModelSpec:
     activation: Activation | None
     fingerprint: str
     preprocess: PreprocessConfig
+    tokenizer: str
+    score: Score
     embed_dim: int
     context_length: int
-    logit_scale: float
     judges_words: bool
     device: str
     precision: Precision
+    compiled: bool = False
+
+    def batch_size(self, n_cores: int) -> int | None:
+        """Photographs to encode at once where the user does not say.
+
+        None on CUDA, where the open model says it: `Encoder.default_batch_size`.
+        """
+        if self.device.startswith("cuda"):
+            return None
+        if self.device == "cpu" and not self.compiled:
+            return min(N_FOR_A_CORE * n_cores, MOST_ON_A_CPU)
+        return N_COMPILED_AT_ONCE
 
     def named(self, name: str) -> ModelSpec:
         """The same model under another name."""
         return replace(self, name=name)
+
+    def made_by(self, preprocessing: str) -> MadeBy:
+        """The provenance of its embeddings; preprocessing: as `DecodeOptions.name`."""
+        return MadeBy(self.name, self.fingerprint, self.precision, preprocessing)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -45,4 +67,5 @@ class ModelSpec:
         seen: dict[str, Any] = fields.pop("preprocess")
         for name in ("mean", "std"):
             seen[name] = tuple(seen[name])
-        return cls(preprocess=PreprocessConfig(**seen), **fields)
+        score = Score(**fields.pop("score"))
+        return cls(preprocess=PreprocessConfig(**seen), score=score, **fields)

@@ -55,6 +55,32 @@ class Tokenizer:
         clean = _SPACES.sub(" ", clean).strip().lower()
         return [token for word in _WORD.findall(clean) for token in self._word_tokens(word)]
 
+    def rows(
+        self, texts: Sequence[str], context_length: int = CONTEXT_LENGTH, truncate: bool = False
+    ) -> list[list[int]]:
+        """Each text's token ids with start and end marks, not padded.
+
+        Raises TextTooLongError for a text of more than `context_length` tokens, unless `truncate`,
+        which keeps its beginning and puts the end mark last.
+        """
+        rows = []
+        for text in texts:
+            row = [self.start_token, *self.encode(text), self.end_token]
+            if len(row) > context_length:
+                if not truncate:
+                    raise TextTooLongError(
+                        f"{shortened(text)} has {len(row)} tokens, the model's context holds"
+                        f" {context_length}; shorten it, or pass --truncate (truncate=True) to use"
+                        " its beginning"
+                    )
+                row = [*row[: context_length - 1], self.end_token]
+            rows.append(row)
+        return rows
+
+    def longest(self, texts: Sequence[str]) -> int:
+        """Tokens of the longest text, its start and end marks included."""
+        return max(2 + len(self.encode(text)) for text in texts)
+
     def _encode_word(self, word: str) -> tuple[int, ...]:
         if word in (START_OF_TEXT, END_OF_TEXT):
             return (self._ids[word],)
@@ -94,48 +120,21 @@ def _byte_symbols() -> dict[int, str]:
     return symbols | {byte: chr(256 + index) for index, byte in enumerate(others)}
 
 
-@lru_cache(maxsize=1)
-def clip_tokenizer() -> Tokenizer:
-    """The tokenizer of the published models."""
-    packed = (
-        files("clipcli.models").joinpath("vocabulary/bpe_simple_vocab_16e6.txt.gz").read_bytes()
-    )
-    lines = gzip.decompress(packed).decode("utf-8").split("\n")[1 : N_MERGES + 1]
-    return Tokenizer([(first, second) for first, second in (line.split() for line in lines)])
-
-
-def token_rows(
-    texts: Sequence[str], context_length: int = CONTEXT_LENGTH, truncate: bool = False
-) -> list[list[int]]:
-    """Each text's token ids with start and end marks, not padded.
-
-    Raises TextTooLongError for a text of more than `context_length` tokens, unless `truncate`,
-    which keeps its beginning and puts the end mark last.
-    """
-    tokenizer = clip_tokenizer()
-    rows = []
-    for text in texts:
-        row = [tokenizer.start_token, *tokenizer.encode(text), tokenizer.end_token]
-        if len(row) > context_length:
-            if not truncate:
-                raise TextTooLongError(
-                    f"{shortened(text)} has {len(row)} tokens, the model's context holds"
-                    f" {context_length};"
-                    " shorten it, or pass --truncate (truncate=True) to use its beginning"
-                )
-            row = [*row[: context_length - 1], tokenizer.end_token]
-        rows.append(row)
-    return rows
-
-
-def longest(texts: Sequence[str]) -> int:
-    """Tokens of the longest text, its start and end marks included."""
-    return max(2 + len(clip_tokenizer().encode(text)) for text in texts)
-
-
 def shortened(text: str) -> str:
     """`text` quoted for a message, at most 60 characters of it."""
     return repr(text if len(text) <= 60 else text[:59] + "…")
+
+
+@lru_cache(maxsize=1)
+def clip_tokenizer() -> Tokenizer:
+    """The tokenizer of the published models."""
+    file = files("clipcli.models") / "vocabulary/bpe_simple_vocab_16e6.txt.gz"
+    lines = gzip.decompress(file.read_bytes()).decode("utf-8").split("\n")[1 : N_MERGES + 1]
+    return Tokenizer([(first, second) for first, second in (line.split() for line in lines)])
+
+
+# by the name that a `ModelSpec` carries; made on first use, since reading a vocabulary takes time
+TOKENIZERS = {"clip": clip_tokenizer}
 
 
 def tokenize(
@@ -143,11 +142,12 @@ def tokenize(
 ) -> torch.Tensor:
     """Token ids of one or several texts: int64 [n_texts, context_length], padded with zeros.
 
-    Raises TextTooLongError as `token_rows` does.
+    Raises TextTooLongError as `Tokenizer.rows` does.
     """
     import torch  # not needed to import this module, and seconds to import
 
-    rows = token_rows([texts] if isinstance(texts, str) else texts, context_length, truncate)
+    several = [texts] if isinstance(texts, str) else texts
+    rows = clip_tokenizer().rows(several, context_length, truncate)
     tokens = torch.zeros(len(rows), context_length, dtype=torch.int64)
     for index, row in enumerate(rows):
         tokens[index, : len(row)] = torch.tensor(row)

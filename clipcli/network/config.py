@@ -9,7 +9,7 @@ from clipcli.records import Activation
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """The residual attention blocks of either tower. `mlp_width` is 4 * width as published."""
+    """The blocks of the image or the text encoder. `mlp_width` is 4 * width as published."""
 
     width: int
     layers: int
@@ -26,6 +26,18 @@ class VisionTransformerConfig:
     patch_px: int
     transformer: TransformerConfig
 
+    @property
+    def layers(self) -> int:
+        return self.transformer.layers
+
+    @property
+    def width(self) -> int:
+        return self.transformer.width
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.transformer.heads
+
 
 @dataclass(frozen=True)
 class ResNetConfig:
@@ -35,6 +47,11 @@ class ResNetConfig:
     layers: tuple[int, int, int, int]
     width: int
     heads: int
+
+    @property
+    def head_width(self) -> int:
+        """Of the attention pool, over 32 * width channels."""
+        return 32 * self.width // self.heads
 
 
 @dataclass(frozen=True)
@@ -47,8 +64,8 @@ class EfficientNetLiteConfig:
 
 
 @dataclass(frozen=True)
-class EvidenceConfig:
-    """The test of what a small model knows: a hidden layer, and a table of learned words."""
+class KnownWordsConfig:
+    """What a small model knows: a hidden layer of `width`, and a table of `n_learned` words."""
 
     width: int
     n_learned: int
@@ -65,9 +82,9 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """Both towers, meeting in `embed_dim` dimensions."""
+    """The image and the text encoder, which meet in `embed_dim` dimensions."""
 
     embed_dim: int
     vision: VisionTransformerConfig | ResNetConfig | EfficientNetLiteConfig
     text: TextConfig
-    evidence: EvidenceConfig | None = None
+    evidence: KnownWordsConfig | None = None

@@ -97,11 +97,14 @@ class EfficientNetLite(nn.Module):
         self.classifier = nn.Linear(HEAD_WIDTH, config.n_classes)
         self.class_embedding = nn.Parameter(torch.zeros(config.n_classes, embed_dim))
 
+    def initialize_parameters(self) -> None:
+        """Left as PyTorch makes them: it is not trained here."""
+
     def forward(self, pictures: Tensor) -> Tensor:
         # its small convolutions are faster with channels last, on every device
         x = F.relu6(self.stem(pictures.contiguous(memory_format=torch.channels_last)))
         x = F.relu6(self.head(self.blocks(x))).mean(dim=(2, 3))  # [n, HEAD_WIDTH]
-        # float32: half precisions lose the small probabilities, which carry the second guesses
+        # float32: half precisions lose the small probabilities, those of the second guesses
         logits = self.classifier(x).float() / self.temperature
         embeddings: Tensor = logits.softmax(dim=-1) @ self.class_embedding.float()
         return embeddings

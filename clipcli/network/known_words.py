@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipcli.network.config import EvidenceConfig
+from clipcli.network.config import KnownWordsConfig
 
 N_HIGHEST = 5  # cosines with class embeddings that are looked at
-INPUT_SCALE = 8.0  # brings the parts of a unit vector near the width of a GELU
+INPUT_SCALE = 8.0  # a unit vector's values are small, and a GELU is nearly linear there
 
 
-class EvidenceTest(nn.Module):
+class KnownWords(nn.Module):
     """A table of the words that were learned outright, and a small network for all others.
 
     The network looks at a word's text embedding and at its highest cosines with the classes.
@@ -23,7 +23,7 @@ class EvidenceTest(nn.Module):
 
     learned: Tensor
 
-    def __init__(self, config: EvidenceConfig, embed_dim: int) -> None:
+    def __init__(self, config: KnownWordsConfig, embed_dim: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(embed_dim + N_HIGHEST, config.width)
         self.output = nn.Linear(config.width, 1)
@@ -31,7 +31,7 @@ class EvidenceTest(nn.Module):
         self.register_buffer("learned", torch.zeros(config.n_learned, dtype=torch.int64))
 
     def forward(self, words: list[str], embeddings: Tensor, class_embedding: Tensor) -> Tensor:
-        """bool [n]: whether there is evidence.
+        """bool [n]: whether each word is known.
 
         embeddings: [n, embed_dim], unit length, of the words in a prompt;
         class_embedding: [n_classes, embed_dim].
@@ -41,5 +41,5 @@ class EvidenceTest(nn.Module):
         log_odds = self.output(F.gelu(self.hidden(features))).squeeze(-1)
         checksums = [crc32(word.lower().encode("utf-8", "surrogatepass")) for word in words]
         is_learned = torch.isin(torch.tensor(checksums, device=embeddings.device), self.learned)
-        has_evidence: Tensor = is_learned | (log_odds >= 0)
-        return has_evidence
+        is_known: Tensor = is_learned | (log_odds >= 0)
+        return is_known

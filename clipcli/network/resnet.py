@@ -107,6 +107,18 @@ class ModifiedResNet(nn.Module):
         embeddings: Tensor = self.attnpool(x)
         return embeddings
 
+    def initialize_parameters(self) -> None:
+        """The last norms are zero, so that each block starts as its shortcut."""
+        pool = self.attnpool
+        std = pool.c_proj.in_features**-0.5
+        nn.init.normal_(pool.positional_embedding, std=std)
+        for linear in (pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj):
+            nn.init.normal_(linear.weight, std=std)
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in stage:
+                assert isinstance(block, Bottleneck)  # Sequential forgets it
+                nn.init.zeros_(block.bn3.weight)
+
 
 def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
     out_channels = channels * Bottleneck.expansion

@@ -1,4 +1,4 @@
-"""The attention block and its stack, shared by both towers (paper, 2.4)."""
+"""The attention block and its stack, of the image and the text encoder (paper, 2.4)."""
 
 from __future__ import annotations
 
@@ -85,3 +85,14 @@ class Transformer(nn.Module):
         for block in self.resblocks:
             x = block(x, self.causal)
         return x
+
+    def initialize_parameters(self) -> None:
+        """Residual outputs start smaller the deeper the stack, so that the sum keeps its scale."""
+        for block in self.resblocks:
+            assert isinstance(block, ResidualAttentionBlock)  # ModuleList forgets it
+            width = block.mlp.c_fc.in_features
+            output_std = width**-0.5 * (2 * len(self.resblocks)) ** -0.5
+            nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
+            nn.init.normal_(block.attn.out_proj.weight, std=output_std)
+            nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
+            nn.init.normal_(block.mlp.c_proj.weight, std=output_std)

@@ -33,3 +33,8 @@ class VisionTransformer(nn.Module):
         x = self.transformer(self.ln_pre(x))
         embeddings: Tensor = self.ln_post(x[:, 0]) @ self.proj
         return embeddings
+
+    def initialize_parameters(self) -> None:
+        for parameter in (self.class_embedding, self.positional_embedding, self.proj):
+            nn.init.normal_(parameter, std=self.proj.shape[0] ** -0.5)
+        self.transformer.initialize_parameters()

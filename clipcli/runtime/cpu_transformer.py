@@ -1,13 +1,13 @@
 """The transformers of `vision_transformer.py` and `clip.py` as a CPU computes them fastest.
 
-The same function of the same weights, told in fewer and larger steps:
+The same function of the same weights, in fewer and larger steps:
 
-- the weights are laid out once for the machine's product (packed.py), or in int8 (int8.py);
-- QuickGELU(x) = swish(1.702 x) / 1.702, and swish is free at the end of a product, so its constants
-  go into the weights on either side; so do the mean and deviation of the pixels, and the root
-  under attention's scores;
-- the last block is computed for the one token of a sequence that becomes its embedding;
-- sequences are short, and plain products then beat PyTorch's fused attention.
+- the weights are prepacked for oneDNN (onednn_linear.py), or in int8 (int8_linear.py);
+- QuickGELU(x) = swish(1.702 x) / 1.702, and oneDNN fuses swish into the product before it. So the
+  constants go into the weights before and after, as do the mean and deviation of the pixels and
+  the factor of attention's scores;
+- the last block is computed only for the token of each sequence that becomes its embedding;
+- for short sequences plain products are faster than PyTorch's fused attention.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from clipcli.network.vision_transformer import VisionTransformer
 from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Activation
 from clipcli.runtime.int8_linear import Int8Linear
-from clipcli.runtime.onednn_linear import Linear, PackedLinear
+from clipcli.runtime.onednn_linear import Linear, OneDnnLinear
 
 _QUICKGELU = 1.702
-_MIDDLE = 128  # of a byte: pixels less it are small integers, which bfloat16 holds exactly
-_SCORES_AT_ONCE = 4_000_000  # of attention: bounds their memory where sequences are long
+_MIDDLE = 128  # of a byte: pixels minus 128 are small integers, which bfloat16 holds exactly
+_SCORES_AT_ONCE = 4_000_000  # of attention, so that long sequences do not take too much memory
 
 
 class FastVisionTransformer:
     """Pixels uint8 [n, px, px, 3] -> embeddings [n, embed_dim] in `dtype`, not unit length.
 
-    dtype: bfloat16 or float32, of all but the products of the blocks where those are in int8.
+    dtype: bfloat16 or float32. With `int8`, of all but the products of the blocks.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class FastVisionTransformer:
         filters = visual.conv1.weight / deviations  # [width, 3, patch_px, patch_px]
         bias = (filters * (_MIDDLE - means)).sum(dim=(1, 2, 3))
         self.patch_px = visual.conv1.kernel_size[0]
-        self.patch_embedding = PackedLinear(filters.permute(0, 2, 3, 1).flatten(1), bias, dtype)
+        self.patch_embedding = OneDnnLinear(filters.permute(0, 2, 3, 1).flatten(1), bias, dtype)
         positions = visual.positional_embedding.clone()
         positions[0] += visual.class_embedding
         self.positions = positions.to(dtype)
         self.residual_dtype = torch.float32 if int8 else dtype
         self.ln_pre, self.ln_post = _Norm(visual.ln_pre), _Norm(visual.ln_post)
         self.blocks = _Blocks(visual.transformer.resblocks, dtype, int8)
-        self.proj = PackedLinear(visual.proj.t(), None, dtype)
+        self.proj = OneDnnLinear(visual.proj.t(), None, dtype)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         n, px, side = len(pixels), pixels.shape[1], self.patch_px
@@ -84,7 +84,7 @@ class FastText:
         self.positions = model.positional_embedding
         self.blocks = _Blocks(model.transformer.resblocks, torch.bfloat16, int8=False)
         self.ln_final = _Norm(model.ln_final)
-        self.proj = PackedLinear(model.text_projection.t(), None, torch.bfloat16)
+        self.proj = OneDnnLinear(model.text_projection.t(), None, torch.bfloat16)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         length = tokens.shape[1]
@@ -118,7 +118,7 @@ class _Blocks:
 class _Block:
     """`ResidualAttentionBlock`, on rows of tokens [n * length, width]."""
 
-    # attention's first matrix in so many equal parts together: q, k and v
+    # how many of q, k and v each product makes at once
     parts: tuple[int, ...] = (3,)
 
     def __init__(self, block: ResidualAttentionBlock, dtype: torch.dtype, int8: bool) -> None:
@@ -127,7 +127,7 @@ class _Block:
         self.heads, self.head_width = attention.heads, width // attention.heads
         self.activation: Activation = "gelu" if isinstance(mlp.gelu, nn.GELU) else "quickgelu"
         scale = _QUICKGELU if self.activation == "quickgelu" else 1.0
-        make: type[Int8Linear | PackedLinear] = Int8Linear if int8 else PackedLinear
+        make: type[Int8Linear | OneDnnLinear] = Int8Linear if int8 else OneDnnLinear
 
         weight, bias = attention.in_proj_weight.clone(), attention.in_proj_bias.clone()
         for of_query in (weight[:width], bias[:width]):
@@ -144,7 +144,7 @@ class _Block:
         self.c_proj: Linear = (
             Int8Linear(weight, bias, dtype, follows=self.activation)
             if int8
-            else PackedLinear(weight, bias, dtype)
+            else OneDnnLinear(weight, bias, dtype)
         )
 
     def __call__(self, x: Tensor, n: int, mask: Tensor | None) -> Tensor:
@@ -176,7 +176,7 @@ class _LastBlock(_Block):
 
 
 class _Norm:
-    """Layer norm with float32 weights on whatever comes: the sums are float32 inside."""
+    """Layer norm with float32 weights on rows of any precision: PyTorch adds up in float32."""
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps

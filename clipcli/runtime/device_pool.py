@@ -1,12 +1,12 @@
-"""An image encoder on each of one or several devices: copies ahead, and smaller batches where
-memory runs out."""
+"""An image encoder on each of several devices: a batch is copied there while another is computed,
+and cut into smaller ones where memory runs out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from threading import Lock
+from threading import Barrier, Lock
 
 import numpy as np
 import torch
@@ -14,23 +14,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clipcli.errors import ModelError
-from clipcli.runtime.forward import Tower
+from clipcli.runtime.forward import Forward
 from clipcli.runtime.process import hand_back_freed_memory
 
 N_CALLERS = 2  # threads that a device keeps busy: one copies while the other computes
 _N_PROBED = 8  # photographs that tell how much memory one takes
 _LARGEST_BATCH = 512  # more at once is no faster on any GPU of today
 
+_starting = Lock()  # two pools that start at once would read each other's number of threads
 
-class Replica:
-    """An image tower on its device. Several threads may call it."""
 
-    def __init__(self, tower: Tower, device: torch.device, one_size: bool = False) -> None:
+class DeviceEncoder:
+    """An image encoder on one device. Several threads may call it."""
+
+    def __init__(self, forward: Forward, device: torch.device, one_size: bool = False) -> None:
         """one_size: every batch is filled up to the size of the first, as torch.compile wants."""
-        self.tower = tower
+        self.forward = forward
         self.device = device
         self.one_size = one_size
-        self.largest: int | None = None  # batch that the tower is given; None: any
+        self.largest: int | None = None  # photographs in one call of forward; None: any number
         self._computing = Lock()
         self._copying: torch.cuda.Stream | None = None
         if device.type == "cuda":
@@ -39,8 +41,8 @@ class Replica:
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Photographs uint8 [n, px, px, 3] -> unit float32 [n, d].
 
-        Where memory runs out, now and from now on half as many at once.
-        Raises ModelError where it is too little for a single one.
+        Where memory runs out, this and all later calls take half as many at once.
+        Raises ModelError where memory is too small for a single one.
         """
         with torch.inference_mode(), self._on_device():
             sent = self._send(torch.from_numpy(pixels))
@@ -101,56 +103,83 @@ class Replica:
         if self.one_size and self.largest is not None and n < self.largest:
             filler = pixels.new_zeros(self.largest - n, *pixels.shape[1:])
             pixels = torch.cat([pixels, filler])
-        embeddings: NDArray[np.float32] = self.tower(pixels)[:n].cpu().numpy()
+        embeddings: NDArray[np.float32] = self.forward(pixels)[:n].cpu().numpy()
         return embeddings
 
     def _on_device(self) -> AbstractContextManager[object]:
         return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
 
-class Replicas:
-    """Replicas that share each batch."""
+class DevicePool:
+    """Copies of one image encoder that share each batch."""
 
-    def __init__(self, replicas: Sequence[Replica]) -> None:
-        self.replicas = list(replicas)
-        on_cpu = self.replicas[0].device.type == "cpu"
-        self._threads = ThreadPoolExecutor(
-            N_CALLERS * len(self.replicas),
-            "replica",
-            initializer=_compute_alone if on_cpu else None,
-        )
+    def __init__(self, encoders: Sequence[DeviceEncoder]) -> None:
+        self.encoders = list(encoders)
+        self._threads: ThreadPoolExecutor | None = None
 
     @classmethod
-    def of_cores(cls, tower: Tower, n_cores: int) -> Replicas:
-        """One tower on the CPU, for each core a share of the batch.
+    def of_cores(cls, forward: Forward, n_cores: int) -> DevicePool:
+        """On the CPU, each core computes all layers for its share of the batch.
 
-        Cores that share every layer wait for each other at its end, spinning, and photographs are
-        being decoded on the same cores: beside one other busy thread that halves the pace, and
-        shares of the batch lose nothing (two cores).
+        If the cores shared each layer instead, they would wait for each other at its end, while
+        photographs are decoded on the same cores: beside one other busy thread that takes twice
+        as long, and this way no longer than without it (two cores).
         """
-        return cls([Replica(tower, torch.device("cpu")) for _ in range(n_cores)])
+        return cls([DeviceEncoder(forward, torch.device("cpu")) for _ in range(n_cores)])
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `Replica.encode`."""
-        if len(self.replicas) == 1:
-            return self.replicas[0].encode(pixels)
-        shares = np.array_split(pixels, len(self.replicas))
+        """As `DeviceEncoder.encode`."""
+        if len(self.encoders) == 1:
+            return self.encoders[0].encode(pixels)
+        threads = self._started_threads()
+        shares = np.array_split(pixels, len(self.encoders))
         running = [
-            self._threads.submit(replica.encode, share)
-            for replica, share in zip(self.replicas, shares, strict=True)
+            threads.submit(encoder.encode, share)
+            for encoder, share in zip(self.encoders, shares, strict=True)
             if len(share)
         ]
         return np.concatenate([future.result() for future in running])
 
+    def _started_threads(self) -> ThreadPoolExecutor:
+        """Started by the first batch, so that a process may fork between opening and encoding."""
+        with _starting:
+            if self._threads is None:
+                n_threads = N_CALLERS * len(self.encoders)
+                threads = ThreadPoolExecutor(n_threads, "device")
+                if self.encoders[0].device.type == "cpu":
+                    _start_on_one_core_each(threads, n_threads)
+                self._threads = threads
+            return self._threads
 
-def _compute_alone() -> None:
-    """For the thread that calls it: its layers are computed by itself."""
-    torch.set_num_threads(1)
+
+def _start_on_one_core_each(threads: ThreadPoolExecutor, n: int) -> None:
+    """All n threads compute on one core from now on; the others of the process as before.
+
+    `torch.set_num_threads` sets two numbers: that of the thread that calls it, and the one that
+    every thread of the process takes when it first computes. So the second is set back, by a
+    thread that is not used again.
+    """
+    all_started = Barrier(n)  # without it, one thread might run all n calls
+
+    def compute_alone() -> None:
+        # takes the process's number now, which would otherwise replace the 1 later
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+        all_started.wait()
+
+    with ThreadPoolExecutor(1) as helper:
+        of_process = helper.submit(torch.get_num_threads).result()
+        try:
+            for started in [threads.submit(compute_alone) for _ in range(n)]:
+                started.result()
+        finally:
+            all_started.abort()  # if one could not be started, the others wait no longer
+            helper.submit(torch.set_num_threads, of_process).result()
 
 
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # PyTorch's allocator on a CPU, and oneDNN, have no exception of their own; oneDNN does not even
-    # give a reason, but what it could create for other batches it lacks the memory for
+    # PyTorch's allocator on a CPU and oneDNN raise a bare RuntimeError. oneDNN gives no reason, but
+    # it could create the same for other batches, so only memory can be lacking
     return "can't allocate memory" in str(error) or str(error).startswith("could not create a")

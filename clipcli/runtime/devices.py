@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
@@ -9,13 +10,15 @@ import torch
 from clipcli.errors import UsageError
 from clipcli.records import Precision
 
+logger = logging.getLogger(__name__)
+
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def choose_device(device: str) -> torch.device:
     """`auto` is CUDA, then MPS, then the CPU. Raises UsageError for a device that is not here.
 
-    `cuda` without a number is every GPU that is visible; see `replica_devices`.
+    `cuda` without a number is every GPU that is visible; see `devices_of`.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -34,22 +37,18 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def replica_devices(device: torch.device) -> list[torch.device]:
-    """The devices that get a copy of the model each: all GPUs where no one GPU was named."""
+def devices_of(device: torch.device) -> list[torch.device]:
+    """The devices that get a copy of the model each: `cuda` without a number is all GPUs."""
     if device.type == "cuda" and device.index is None:
         return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
     return [device]
 
 
-def choose_precision(
-    precision: Precision,
-    device: torch.device,
-    on_note: Callable[[str], None] | None = None,
-) -> Precision:
-    """What is really computed in. `auto` is the fastest that the hardware has of its own.
+def choose_precision(precision: Precision, device: torch.device) -> Precision:
+    """The precision to compute in. `auto` is the fastest that the hardware has instructions for.
 
     That is float16 on accelerators, bfloat16 on CPUs that multiply it (AVX-512 BF16, AMX), else
-    float32. int8 without VNNI would be slower than either, so it becomes `auto`, with a note.
+    float32. On a CPU without VNNI, int8 is slower than these, and becomes `auto`, with a note.
     Raises UsageError for int8 on an accelerator.
     """
     if precision == "int8":
@@ -60,8 +59,7 @@ def choose_precision(
             )
         if has_int8():
             return precision
-        if on_note is not None:
-            on_note("this CPU has no int8 instructions (VNNI): --precision auto instead")
+        logger.info("this CPU has no int8 instructions (VNNI): --precision auto instead")
         precision = "auto"
     if precision == "auto":
         if device.type != "cpu":
@@ -71,7 +69,7 @@ def choose_precision(
 
 
 def dtype_of(precision: Precision) -> torch.dtype:
-    """What all but the matrices of an int8 image encoder is computed in."""
+    """What is computed in; for int8, all but the products of the image encoder's blocks."""
     if precision == "int8":
         return torch.bfloat16 if has_bfloat16() else torch.float32
     return DTYPES[precision]
@@ -90,8 +88,3 @@ def has_int8() -> bool:
 def _cpu_says(name: str) -> bool:
     ask: Callable[[], bool] | None = getattr(torch.cpu, name, None)  # private, so it may go
     return ask is not None and ask()
-
-
-def compute_float32_exactly() -> None:
-    """For the whole process: CUDA's convolutions use 10-bit mantissas for float32 otherwise."""
-    torch.backends.cudnn.allow_tf32 = False

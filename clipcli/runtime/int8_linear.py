@@ -1,13 +1,12 @@
 """A linear layer in 8-bit integers: weights by output channel, activations by token.
 
-Each token has a scale of its own, the largest of its values over 127, so what a photograph becomes
-does not depend on its neighbours in the batch, as it would with one scale for all. The machine
-multiplies unsigned activations with signed weights; with s and t the scales of token and channel
-and z the zero point,
+Each token has a scale of its own, its largest value over 127. With one scale for all, a
+photograph's embedding would depend on the others in its batch. The CPU multiplies unsigned
+activations with signed weights; with s and t the scales of token and channel and z the zero point,
 
     x W + b  ~  s * (t * (q W_q) - z * t * sum(W_q)) + b,    q = round(x / s) + z,
 
-where the middle is one call of oneDNN's: t and the sum are known beforehand.
+where the bracket is one call of oneDNN, since t and the sum are known beforehand.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from torch.nn import functional as F
 
 from clipcli.records import Activation
 
-# Added to a float32 below it, 2**23 leaves no bits for a fraction: the sum is rounded, and the
-# integer stands in its lowest byte. A rounding and a conversion less, on the largest tensors.
+# A float32 of 2**23 or more has no bits for a fraction. So to add 2**23 rounds a number, and leaves
+# it as an integer in the lowest byte: faster than round() and a conversion, on the largest tensors.
 _ROUNDING = 2.0**23
-# activations have nearly nothing below zero, so the range is given to what lies above it
-_LEAST = {"quickgelu": -0.27847, "gelu": -0.16998}  # of swish, as QuickGELU is computed here
+# the least values of the activations, which are close to zero: nearly all of the range of a byte
+# is for values above it; QuickGELU is computed as swish
+_LEAST = {"quickgelu": -0.27847, "gelu": -0.16998}
 _ZERO_POINT_SIGNED, _ZERO_POINT_ACTIVATED = 128, 32
 _SMALLEST_SCALE = 1e-12  # of a token that is all zeros
 
@@ -41,7 +41,7 @@ def is_available() -> bool:
 
 
 class Int8Linear:
-    """A `Linear` (see packed.py) on float32 activations.
+    """A `Linear` (see onednn_linear) on float32 activations.
 
     dtype: of what is neither activation nor residual. follows: the activation that made its
     input, if one did.
@@ -67,7 +67,7 @@ class Int8Linear:
         self._rounding = torch.tensor(_ROUNDING + self.zero_point)
 
     def __call__(self, x: Tensor) -> Tensor:
-        # the scale is rounded before it is used, so that bfloat16 does not cost the row anything
+        # rounded to bfloat16 before it is used, so that both steps use the same scale
         scales = self._scales(x).to(self.dtype)
         product = self._product(x, scales.float(), self.dtype)
         return product.mul_(scales).add_(self.bias.to(self.dtype))

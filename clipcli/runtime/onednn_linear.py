@@ -1,8 +1,8 @@
-"""A linear layer as a CPU multiplies it fastest: weights laid out once, and what follows the
-product done before it leaves the registers.
+"""A linear layer by oneDNN, which a CPU multiplies fastest: its weights are prepacked, and the
+activation or residual that follows is fused into the product.
 
-The operators are those that torch.compile itself calls; they carry no promise, so they are tried,
-and without them the plain layers serve.
+The operators are those that torch.compile itself calls. Other versions of PyTorch may lack them, so
+they are tried, and without them the plain layers compute.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from clipcli.records import Activation
 
-# by the name that oneDNN gives them; QuickGELU is the swish of a scaled input, see fast_cpu
+# by the name that oneDNN gives them; QuickGELU is the swish of a scaled input, see cpu_transformer
 _ONEDNN_NAMES = {"quickgelu": "swish", "gelu": "gelu"}
 
 
 class Linear(Protocol):
-    """What the transformer blocks in fast_cpu are made of.
+    """What the transformer blocks in cpu_transformer are made of.
 
     Inputs and outputs are rows [n, in] and [n, out]. An input may be overwritten.
     """
@@ -40,14 +40,14 @@ def is_available() -> bool:
     """Whether this PyTorch has the operators, as they are called here."""
     ones = torch.ones(2, 2)
     try:
-        linear = PackedLinear(ones, ones[0], torch.bfloat16)
+        linear = OneDnnLinear(ones, ones[0], torch.bfloat16)
         sums = linear.plus(ones.bfloat16(), linear(ones.bfloat16()))
     except (AttributeError, TypeError, RuntimeError):
         return False
     return sums.tolist() == [[6, 6], [6, 6]]
 
 
-class PackedLinear:
+class OneDnnLinear:
     """A `Linear` in `dtype` throughout, bfloat16 or float32."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:

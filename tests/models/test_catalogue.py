@@ -17,19 +17,23 @@ from model_server import Behaviour, ModelServer, Request
 
 from clipcli.errors import DownloadError
 from clipcli.models import catalogue
+from clipcli.models.fetch import fetch
 
 PAYLOAD = random.Random(0).randbytes(25_600)
 SHA256 = hashlib.sha256(PAYLOAD).hexdigest()
 OTHER_SHA256 = hashlib.sha256(b"other bytes").hexdigest()
-MODEL = catalogue.PublishedModel("Tiny/8", "Tiny-8.pt", SHA256, len(PAYLOAD), 8, 0.1)
+MODEL = catalogue.PublishedModel("Tiny/8", SHA256, len(PAYLOAD), 8, 0.1)
 TARGET = f"/{SHA256}/Tiny-8.pt"
 
 CHILD = f"""
+import logging, sys
 from pathlib import Path
 from clipcli.models import catalogue
-model = catalogue.PublishedModel("Tiny/8", "Tiny-8.pt", "{SHA256}", {len(PAYLOAD)}, 8, 0.1)
-note = lambda line: print(line, flush=True)
-print(catalogue.fetch(model, Path("cache"), on_note=note), flush=True)
+from clipcli.models.fetch import fetch
+logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
+logging.getLogger("httpx").setLevel("WARNING")
+model = catalogue.PublishedModel("Tiny/8", "{SHA256}", {len(PAYLOAD)}, 8, 0.1)
+print(fetch(model, Path("cache")), flush=True)
 """
 
 
@@ -74,7 +78,6 @@ def test_published_facts_of_one_model() -> None:
     model = catalogue.find_published("ViT-L/14@336px")
     assert model == catalogue.PublishedModel(
         name="ViT-L/14@336px",
-        file_name="ViT-L-14-336px.pt",
         sha256="3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
         size_bytes=933_362_692,
         px=336,
@@ -138,25 +141,25 @@ def test_absent_model_is_downloaded_once(server: ModelServer, tmp_path: Path) ->
     root = tmp_path / "not" / "there" / "yet"
     steps: list[tuple[int, int | None]] = []
     assert not catalogue.is_on_disk(MODEL, root)
-    path = catalogue.fetch(MODEL, root, lambda *step: steps.append(step))
+    path = fetch(MODEL, root, lambda *step: steps.append(step))
     assert path == root / "models" / "Tiny-8.pt"
     assert path.read_bytes() == PAYLOAD
     assert steps[-1] == (25_600, 25_600)
     assert catalogue.is_on_disk(MODEL, root)
-    assert catalogue.fetch(MODEL, root) == path
+    assert fetch(MODEL, root) == path
     assert server.requests == [Request(TARGET, None)]
 
 
 def test_endless_answer_is_refused(server: ModelServer, tmp_path: Path) -> None:
     server.behaviour = [Behaviour(has_length=False, endless=True)]
     with pytest.raises(DownloadError, match="expected no more than 51200;"):
-        catalogue.fetch(MODEL, tmp_path)
+        fetch(MODEL, tmp_path)
     assert not catalogue.is_on_disk(MODEL, tmp_path)
 
 
 def test_file_put_by_hand_is_hashed_once(tmp_path: Path) -> None:
     path = put_by_hand(tmp_path, PAYLOAD)
-    assert catalogue.fetch(MODEL, tmp_path) == path
+    assert fetch(MODEL, tmp_path) == path
     stat = path.stat()
     recorded = json.loads(path.with_name("Tiny-8.pt.verified").read_text())
     assert recorded == {"sha256": SHA256, "size": 25_600, "mtime_ns": stat.st_mtime_ns}
@@ -164,17 +167,17 @@ def test_file_put_by_hand_is_hashed_once(tmp_path: Path) -> None:
     # other bytes with the same size and time go unnoticed: the file is not read again
     path.write_bytes(PAYLOAD[::-1])
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert catalogue.fetch(MODEL, tmp_path) == path
+    assert fetch(MODEL, tmp_path) == path
 
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     with pytest.raises(DownloadError, match="found SHA-256"):
-        catalogue.fetch(MODEL, tmp_path)
+        fetch(MODEL, tmp_path)
 
 
 def test_wrong_file_is_named_and_kept(server: ModelServer, tmp_path: Path) -> None:
     path = put_by_hand(tmp_path, b"other bytes")
     with pytest.raises(DownloadError) as caught:
-        catalogue.fetch(MODEL, tmp_path)
+        fetch(MODEL, tmp_path)
     assert str(caught.value) == (
         f"{path}: found SHA-256 {OTHER_SHA256}, expected {SHA256} for Tiny/8; "
         "delete the file to download it again"
@@ -188,21 +191,21 @@ def test_damaged_record_only_means_hashing_again(tmp_path: Path, damage: bytes) 
     path = put_by_hand(tmp_path, PAYLOAD)
     record = path.with_name("Tiny-8.pt.verified")
     record.write_bytes(damage)
-    assert catalogue.fetch(MODEL, tmp_path) == path
+    assert fetch(MODEL, tmp_path) == path
     assert json.loads(record.read_text())["sha256"] == SHA256
 
 
 def test_record_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     path = put_by_hand(tmp_path, PAYLOAD)
     path.with_name("Tiny-8.pt.verified").mkdir()
-    assert catalogue.fetch(MODEL, tmp_path) == path
+    assert fetch(MODEL, tmp_path) == path
 
 
 def test_cache_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     root = tmp_path / "photo.jpg"
     root.write_bytes(b"")
     with pytest.raises(DownloadError) as caught:
-        catalogue.fetch(MODEL, root)
+        fetch(MODEL, root)
     assert str(caught.value) == (
         f"cannot write in {root}/models: Not a directory; choose a cache folder that can be written"
     )
@@ -213,7 +216,7 @@ def test_offline_names_file_url_and_place(
 ) -> None:
     monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
     with pytest.raises(DownloadError) as caught:
-        catalogue.fetch(MODEL, tmp_path)
+        fetch(MODEL, tmp_path)
     assert str(caught.value) == (
         "Tiny-8.pt is not on disk and CLIPCLI_OFFLINE is set; "
         f"unset it, or download {server.url}{TARGET} and put it at {tmp_path}/models/Tiny-8.pt"
@@ -225,7 +228,7 @@ def test_offline_names_file_url_and_place(
 def test_offline_takes_what_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
     path = put_by_hand(tmp_path, PAYLOAD)
-    assert catalogue.fetch(MODEL, tmp_path) == path
+    assert fetch(MODEL, tmp_path) == path
 
 
 @pytest.mark.parametrize("value", ["", "0"])
@@ -233,7 +236,7 @@ def test_offline_empty_or_zero_means_online(
     server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("CLIPCLI_OFFLINE", value)
-    assert catalogue.fetch(MODEL, tmp_path).read_bytes() == PAYLOAD
+    assert fetch(MODEL, tmp_path).read_bytes() == PAYLOAD
 
 
 def start_child(folder: Path) -> subprocess.Popen[str]:

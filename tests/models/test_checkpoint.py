@@ -22,7 +22,6 @@ from torch import Tensor
 
 from clipcli.errors import CheckpointError
 from clipcli.models.checkpoint import checkpoint, torch_archive
-from clipcli.models.encoder import model_fingerprint
 from clipcli.network.clip import CLIP
 from clipcli.network.config import (
     ClipConfig,
@@ -127,7 +126,8 @@ def test_published_archive_is_marked_cuda_and_loads_on_the_cpu() -> None:
     with zipfile.ZipFile(VIT) as archive:
         pickled = archive.read("archive/data.pkl")
     assert b"cuda:0" in pickled
-    model, preprocess = checkpoint.load(VIT)
+    opened = checkpoint.load(VIT)
+    model, preprocess = opened.network, opened.preprocess
     assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
     assert model.config == VIT_CONFIG
@@ -155,12 +155,12 @@ def test_format_loads(
     path = tmp_path / name
     save(stored, path)
     assert_same_tensors(checkpoint.read(path).tensors, stored)
-    assert checkpoint.load(path)[0].config == VIT_CONFIG
+    assert checkpoint.load(path).network.config == VIT_CONFIG
 
 
 @pytest.mark.parametrize("file", ["vit_hf", "vit_hf/model.safetensors"])
 def test_hugging_face_names_become_ours(file: str, floats: Tensors) -> None:
-    found = checkpoint.load(MODELS / file)[0]
+    found = checkpoint.load(MODELS / file).network
     assert found.config == VIT_CONFIG
     assert_same_tensors(found.state_dict(), floats)
 
@@ -170,7 +170,7 @@ def test_hugging_face_weights_in_a_torch_archive_load(floats: Tensors, tmp_path:
     tensors["text_model.embeddings.position_ids"] = torch.arange(77)[None]
     torch.save(tensors, tmp_path / "pytorch_model.bin")
     write_json(tmp_path / "config.json", HF_JSON)
-    assert_same_tensors(checkpoint.load(tmp_path)[0].state_dict(), floats)
+    assert_same_tensors(checkpoint.load(tmp_path).network.state_dict(), floats)
 
 
 def test_views_into_one_storage_load(stored: Tensors, tmp_path: Path) -> None:
@@ -182,7 +182,8 @@ def test_views_into_one_storage_load(stored: Tensors, tmp_path: Path) -> None:
 
 @pytest.mark.shared
 def test_open_clip_directory_brings_heads_activation_and_preprocessing() -> None:
-    model, preprocess = checkpoint.load(SHARED / "reference/models/vit_open_clip")
+    opened = checkpoint.load(SHARED / "reference/models/vit_open_clip")
+    model, preprocess = opened.network, opened.preprocess
     assert model.config == ClipConfig(
         embed_dim=40,
         vision=VisionTransformerConfig(48, 12, TransformerConfig(128, 3, 4, 512, "gelu")),
@@ -196,7 +197,8 @@ def test_open_clip_config_beside_wins_over_config_json(floats: Tensors, tmp_path
     write_json(tmp_path / "open_clip_config.json", OPEN_CLIP_JSON)
     write_json(tmp_path / "config.json", {"model_type": "something else"})
     for path in (tmp_path, tmp_path / "open_clip_model.safetensors"):
-        model, preprocess = checkpoint.load(path)
+        opened = checkpoint.load(path)
+        model, preprocess = opened.network, opened.preprocess
         assert model.config == VIT_CONFIG
         assert preprocess == PreprocessConfig(48, (0.5, 0.25, 0.125), (0.5, 0.5, 0.5), "bilinear")
 
@@ -207,7 +209,7 @@ def test_config_json_beside_decides_activation_and_heads(floats: Tensors, tmp_pa
     config["vision_config"] |= {"hidden_act": "gelu", "num_attention_heads": 4}
     config["text_config"] |= {"hidden_act": "gelu", "num_attention_heads": 8}
     write_json(tmp_path / "config.json", config)
-    found = checkpoint.load(tmp_path / "any name.safetensors")[0].config
+    found = checkpoint.load(tmp_path / "any name.safetensors").network.config
     assert found == ClipConfig(
         embed_dim=48,
         vision=VisionTransformerConfig(48, 8, TransformerConfig(128, 3, 4, 512, "gelu")),
@@ -226,7 +228,7 @@ def test_preprocessor_config_beside_decides_preprocessing(floats: Tensors, tmp_p
         "resample": 2,
     }
     write_json(tmp_path / "preprocessor_config.json", described)
-    assert checkpoint.load(tmp_path)[1] == PreprocessConfig(
+    assert checkpoint.load(tmp_path).preprocess == PreprocessConfig(
         48, (0.1, 0.2, 0.3), (1.0, 2.0, 4.0), "bilinear"
     )
     write_json(tmp_path / "preprocessor_config.json", described | {"crop_size": 64, "size": 64})
@@ -234,8 +236,8 @@ def test_preprocessor_config_beside_decides_preprocessing(floats: Tensors, tmp_p
 
 
 def test_activation_of_a_bare_file_is_quickgelu_unless_told() -> None:
-    assert checkpoint.load(VIT)[0].config == VIT_CONFIG
-    found = checkpoint.load(VIT, activation="gelu")[0].config
+    assert checkpoint.load(VIT).network.config == VIT_CONFIG
+    found = checkpoint.load(VIT, activation="gelu").network.config
     assert found.text.transformer == replace(VIT_CONFIG.text.transformer, activation="gelu")
 
 
@@ -245,8 +247,8 @@ def test_bare_open_clip_file_needs_an_activation(floats: Tensors, tmp_path: Path
     message = refusal(path)
     assert "no open_clip_config.json beside it" in message
     assert "--activation gelu or --activation quickgelu" in message
-    assert checkpoint.load(path, "gelu")[0].config.text.transformer.activation == "gelu"
-    assert checkpoint.load(path, "quickgelu")[0].config == VIT_CONFIG
+    assert checkpoint.load(path, "gelu").network.config.text.transformer.activation == "gelu"
+    assert checkpoint.load(path, "quickgelu").network.config == VIT_CONFIG
 
 
 # ---------------------------------------------------------------------------- the fingerprint
@@ -256,7 +258,7 @@ def test_fingerprint_is_the_same_whatever_the_format(floats: Tensors, tmp_path: 
     torch.save(floats, tmp_path / "vit.pt")
     save_file(floats, tmp_path / "vit.safetensors")
     paths = [VIT, tmp_path / "vit.pt", tmp_path / "vit.safetensors", MODELS / "vit_hf"]
-    fingerprints = {model_fingerprint(*checkpoint.load(path)) for path in paths}
+    fingerprints = {checkpoint.load(path).fingerprint() for path in paths}
     assert len(fingerprints) == 1
     assert len(fingerprints.pop()) == 64
 
@@ -265,27 +267,27 @@ def test_fingerprint_is_the_same_whatever_the_format(floats: Tensors, tmp_path: 
 def test_fingerprint_of_the_shared_files_is_the_same() -> None:
     folder = SHARED / "reference/models"
     names = ["vit.pt", "vit.state_dict.pt", "vit.safetensors", "vit_hf"]
-    assert len({model_fingerprint(*checkpoint.load(folder / name)) for name in names}) == 1
+    assert len({checkpoint.load(folder / name).fingerprint() for name in names}) == 1
 
 
 def test_fingerprint_changes_with_one_weight(floats: Tensors, tmp_path: Path) -> None:
-    model, preprocess = checkpoint.load(VIT)
-    before = model_fingerprint(model, preprocess)
+    before = checkpoint.load(VIT).fingerprint()
     changed = floats["ln_final.bias"].clone()
     changed[3] = torch.nextafter(changed[3], torch.tensor(1e9))
     save_file(floats | {"ln_final.bias": changed}, tmp_path / "vit.safetensors")
-    assert model_fingerprint(*checkpoint.load(tmp_path / "vit.safetensors")) != before
+    assert checkpoint.load(tmp_path / "vit.safetensors").fingerprint() != before
 
 
 def test_fingerprint_changes_with_mean_resampling_heads_and_activation() -> None:
-    model, preprocess = checkpoint.load(VIT)
+    model = checkpoint.load(VIT)
+    preprocess = model.preprocess
     changed = [
         preprocess,
         replace(preprocess, mean=(0.48145466, 0.4578275, 0.5)),
         replace(preprocess, resample="bilinear"),
     ]
-    fingerprints = {model_fingerprint(model, each) for each in changed}
-    fingerprints.add(model_fingerprint(*checkpoint.load(VIT, "gelu")))
+    fingerprints = {replace(model, preprocess=each).fingerprint() for each in changed}
+    fingerprints.add(checkpoint.load(VIT, "gelu").fingerprint())
     assert len(fingerprints) == 4
 
 
@@ -362,7 +364,7 @@ def test_activation_against_the_config_file_is_refused() -> None:
     assert refusal(MODELS / "vit_hf", activation="gelu") == (
         ": --activation gelu, but config.json says quickgelu; leave the option out"
     )
-    assert checkpoint.load(MODELS / "vit_hf", "quickgelu")[0].config == VIT_CONFIG
+    assert checkpoint.load(MODELS / "vit_hf", "quickgelu").network.config == VIT_CONFIG
 
 
 @pytest.mark.parametrize(
@@ -516,7 +518,7 @@ def test_no_torch_loader_is_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     ):
         monkeypatch.setattr(module, name, refuse)
     for path in (VIT, tmp_path / "vit.pt", MODELS / "vit_hf"):
-        assert checkpoint.load(path)[0].config == VIT_CONFIG
+        assert checkpoint.load(path).network.config == VIT_CONFIG
 
 
 def test_loading_imports_nothing_and_starts_nothing(tmp_path: Path) -> None:
@@ -562,4 +564,4 @@ def test_archive_reader_finds_what_torch_saves(tmp_path: Path) -> None:
 
 def test_directory_may_be_moved(tmp_path: Path) -> None:
     shutil.copytree(MODELS / "vit_hf", tmp_path / "with spaces ü")
-    assert checkpoint.load(tmp_path / "with spaces ü")[0].config == VIT_CONFIG
+    assert checkpoint.load(tmp_path / "with spaces ü").network.config == VIT_CONFIG

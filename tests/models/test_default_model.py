@@ -51,23 +51,21 @@ def test_offline_auto_is_lite_and_says_so_once(
 
 
 def test_auto_decides_within_three_seconds_without_a_network(
-    silent_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    silent_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: list[str]
 ) -> None:
     monkeypatch.setenv("CLIPCLI_MODEL_URL", silent_server)
-    notes: list[str] = []
     start = time.monotonic()
-    assert default_model.resolve_auto(tmp_path, on_note=notes.append) == "lite"
+    assert default_model.resolve_auto(tmp_path) == "lite"
     assert time.monotonic() - start < 3
     assert len(notes) == 1
 
 
 def test_auto_is_lite_where_the_download_breaks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: list[str]
 ) -> None:
     with ModelServer({}) as server:  # answers 404 to everything
         monkeypatch.setenv("CLIPCLI_MODEL_URL", server.url)
-        notes: list[str] = []
-        assert default_model.resolve_auto(tmp_path, on_note=notes.append) == "lite"
+        assert default_model.resolve_auto(tmp_path) == "lite"
     assert "downloading ViT-B/32 (353 MB, once); --model lite works now" in notes[0]
     assert "404" in notes[1]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from model_server import Behaviour, ModelServer, Request
+from program import started
 
 from clipcli.errors import DownloadError
 from clipcli.models.download import download
@@ -290,13 +291,12 @@ def test_stopped_process_leaves_a_part_that_is_resumed(
         "download(sys.argv[1], sys.argv[2], Path(sys.argv[3]), show)\n"
     )
     arguments = [sys.executable, "-c", program, f"{server.url}/m.pt", SHA256, str(destination)]
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as child:
+    with started(arguments, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         while child.stdout.readline() != "1000\n":
             assert child.poll() is None
         child.send_signal(signal_number)
+        child.communicate(timeout=60)
     assert part.read_bytes() == PAYLOAD[:1_000]
     assert not destination.exists()
 

@@ -132,7 +132,7 @@ def test_archive_written_by_hand_is_one_that_loads(tmp_path: Path) -> None:
 
 
 def test_published_archive_written_anew_still_loads(tmp_path: Path) -> None:
-    assert checkpoint.load(rewrite_vit(tmp_path / "same.pt"))[0].config.embed_dim == 48
+    assert checkpoint.load(rewrite_vit(tmp_path / "same.pt")).network.config.embed_dim == 48
 
 
 # ------------------------------------------------------------------------------- running code
@@ -252,7 +252,7 @@ def test_code_of_a_torchscript_archive_is_never_looked_at(tmp_path: Path, marker
     with zipfile.ZipFile(VIT) as archive:
         code = [name for name in archive.namelist() if name.endswith(".py")]
     rewrite_vit(tmp_path / "evil.pt", **dict.fromkeys(code, evil))
-    assert checkpoint.load(tmp_path / "evil.pt")[0].config.embed_dim == 48
+    assert checkpoint.load(tmp_path / "evil.pt").network.config.embed_dim == 48
     assert not marker.exists()
 
 
@@ -763,5 +763,5 @@ def test_open_clip_config_that_cannot_be_is_refused(
 
 
 def test_config_unchanged_still_loads(tmp_path: Path) -> None:
-    assert checkpoint.load(hugging_face(tmp_path, HF_JSON))[0].config.embed_dim == 48
+    assert checkpoint.load(hugging_face(tmp_path, HF_JSON)).network.config.embed_dim == 48
     assert set(load_file(tmp_path / "model.safetensors"))

@@ -9,7 +9,7 @@ import torch
 from places import REFERENCE
 
 from clipcli.errors import TextTooLongError, UsageError
-from clipcli.models.tokenizer import clip_tokenizer, shortened, token_rows, tokenize
+from clipcli.models.tokenizer import clip_tokenizer, shortened, tokenize
 
 LINES = json.loads((REFERENCE / "tokens.json").read_text(encoding="utf-8"))
 FITTING = [line for line in LINES if not line["too_long"]]
@@ -21,7 +21,7 @@ def test_reference_holds_texts_of_both_kinds() -> None:
 
 
 def test_ids_equal_the_reference() -> None:
-    rows = token_rows([line["text"] for line in FITTING])
+    rows = clip_tokenizer().rows([line["text"] for line in FITTING])
     for line, row in zip(FITTING, rows, strict=True):
         assert row == line["tokens"], line["text"]
 
@@ -40,7 +40,7 @@ def test_text_that_the_reference_refuses_is_refused(line: dict[str, str]) -> Non
 
 @pytest.mark.parametrize("line", TOO_LONG, ids=lambda line: line["text"][:20])
 def test_truncated_text_keeps_its_beginning_and_the_end_mark_last(line: dict[str, str]) -> None:
-    [row] = token_rows([line["text"]], truncate=True)
+    [row] = clip_tokenizer().rows([line["text"]], truncate=True)
     whole = [49406, *clip_tokenizer().encode(line["text"])]
     assert row == [*whole[:76], 49407]
     assert row == line["tokens"]  # what the reference does with truncate=True
@@ -48,13 +48,13 @@ def test_truncated_text_keeps_its_beginning_and_the_end_mark_last(line: dict[str
 
 def test_truncate_leaves_fitting_texts_alone() -> None:
     texts = [line["text"] for line in FITTING]
-    assert token_rows(texts, truncate=True) == token_rows(texts)
+    assert clip_tokenizer().rows(texts, truncate=True) == clip_tokenizer().rows(texts)
 
 
 def test_text_of_exactly_77_tokens_fits_and_one_more_does_not() -> None:
-    assert token_rows(["cat " * 75]) == [[49406, *[2368] * 75, 49407]]
+    assert clip_tokenizer().rows(["cat " * 75]) == [[49406, *[2368] * 75, 49407]]
     with pytest.raises(TextTooLongError, match="has 78 tokens"):
-        token_rows(["cat " * 76])
+        clip_tokenizer().rows(["cat " * 76])
 
 
 def test_another_context_length_is_kept() -> None:
@@ -84,7 +84,7 @@ def test_no_texts_make_no_rows() -> None:
 
 
 def test_empty_text_is_start_and_end_mark() -> None:
-    assert token_rows(["", "   "]) == [[49406, 49407], [49406, 49407]]
+    assert clip_tokenizer().rows(["", "   "]) == [[49406, 49407], [49406, 49407]]
 
 
 def test_marks_written_in_a_text_are_read_as_marks() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipcli.api import classify
-from clipcli.labelling.pipeline import RunOptions
+from clipcli.embedding.local import RunOptions
 from clipcli.models.checkpoint import checkpoint, shapes
 from clipcli.models.encoder import Encoder
 from clipcli.network.clip import CLIP
@@ -67,7 +67,7 @@ def expected() -> dict[str, Tensor]:
 
 @pytest.fixture
 def vit() -> CLIP:
-    return checkpoint.load(vit_path("vit.pt"))[0]
+    return checkpoint.load(vit_path("vit.pt")).network
 
 
 def published_shapes(name: str) -> dict[str, Tensor]:
@@ -120,7 +120,7 @@ def test_published_model_has_exactly_the_published_tensors(name: str) -> None:
 def test_vision_transformer_gives_the_references_outputs(
     file: str, expected: dict[str, Tensor]
 ) -> None:
-    assert_outputs(checkpoint.load(vit_path(file))[0], expected)
+    assert_outputs(checkpoint.load(vit_path(file)).network, expected)
 
 
 @pytest.mark.parametrize("suffix", ["state_dict.pt", "safetensors"])
@@ -131,7 +131,7 @@ def test_vision_transformer_in_other_formats_gives_the_references_outputs(
     path = tmp_path / f"vit.{suffix}"
     save = save_file if suffix == "safetensors" else torch.save
     save(tensors, path)
-    assert_outputs(checkpoint.load(path)[0], expected)
+    assert_outputs(checkpoint.load(path).network, expected)
 
 
 @pytest.mark.shared
@@ -152,7 +152,7 @@ def test_shared_models_give_the_references_outputs(file: str) -> None:
     path = SHARED / f"reference/models/{file}"
     name = {"vit_hf": "vit"}.get(file, file.split("/")[0].split(".")[0])
     outputs = load_file(SHARED / f"reference/models/{name}.expected.safetensors")
-    assert_outputs(checkpoint.load(path)[0], outputs)
+    assert_outputs(checkpoint.load(path).network, outputs)
 
 
 @pytest.mark.shared
@@ -201,7 +201,7 @@ def test_half_precision_stays_near_the_reference(
     folder = vit_path("") if name == "vit" else SHARED / "reference/models"
     path = folder / ("vit_open_clip" if name == "vit_open_clip" else f"{name}.pt")
     outputs = load_file(folder / f"{name}.expected.safetensors")
-    model = checkpoint.load(path)[0].to_precision(dtype)
+    model = checkpoint.load(path).network.to_precision(dtype)
     with torch.inference_mode():
         images = model.encode_image(outputs["images"])
         texts = model.encode_text(outputs["tokens"])
@@ -302,7 +302,7 @@ def test_quickgelu_and_gelu_at_known_places() -> None:
 
 
 def test_activation_changes_the_outputs(expected: dict[str, Tensor]) -> None:
-    model, _ = checkpoint.load(vit_path("vit.pt"), activation="gelu")
+    model = checkpoint.load(vit_path("vit.pt"), activation="gelu").network
     with torch.inference_mode():
         images = model.encode_image(expected["images"])
     assert not np.allclose(images, expected["image_features"], atol=TOLERANCE)

@@ -27,9 +27,9 @@ from clipcli.photos.preprocess import PreprocessConfig, normalise
 from clipcli.records import Activation
 from clipcli.runtime import devices, int8_linear, onednn_linear
 from clipcli.runtime.cpu_transformer import FastText, FastVisionTransformer
-from clipcli.runtime.int8_check import fixed_pictures
+from clipcli.runtime.image_encoder import fixed_pictures
 from clipcli.runtime.int8_linear import Int8Linear
-from clipcli.runtime.onednn_linear import PackedLinear
+from clipcli.runtime.onednn_linear import OneDnnLinear
 
 VIT = REFERENCE / "models" / "vit.pt"
 
@@ -131,10 +131,10 @@ def test_tokens_of_zeros_and_channels_of_zeros_come_out_as_the_bias() -> None:
 
 
 @needs_operators
-@pytest.mark.parametrize("make", [PackedLinear, Int8Linear])
-def test_a_row_does_not_depend_on_the_others(make: type[PackedLinear | Int8Linear]) -> None:
+@pytest.mark.parametrize("make", [OneDnnLinear, Int8Linear])
+def test_a_row_does_not_depend_on_the_others(make: type[OneDnnLinear | Int8Linear]) -> None:
     torch.manual_seed(0)
-    dtype = torch.bfloat16 if make is PackedLinear else torch.float32
+    dtype = torch.bfloat16 if make is OneDnnLinear else torch.float32
     linear = make(torch.randn(32, 64), torch.randn(32), torch.bfloat16)
     x = torch.randn(4, 64).to(dtype)
     loud = torch.cat([x, 1000 * torch.randn(60, 64).to(dtype)])
@@ -142,12 +142,11 @@ def test_a_row_does_not_depend_on_the_others(make: type[PackedLinear | Int8Linea
 
 
 @needs_operators
-def test_int8_encodes_as_float32_does() -> None:
+def test_int8_encodes_as_float32_does(notes: list[str]) -> None:
     if not devices.has_int8():
         pytest.skip("this CPU has no int8 instructions")
-    notes: list[str] = []
     exact = Encoder.open(str(VIT), device="cpu", precision="fp32")
-    tried = Encoder.open(str(VIT), device="cpu", precision="int8", on_note=notes.append)
+    tried = Encoder.open(str(VIT), device="cpu", precision="int8")
     assert (tried.precision, tried.spec.precision, notes) == ("int8", "int8", [])
     pixels = np.random.default_rng(1).integers(
         0, 256, (5, exact.preprocess.px, exact.preprocess.px, 3), dtype=np.uint8
@@ -165,7 +164,7 @@ def as_if(monkeypatch: pytest.MonkeyPatch, *, bfloat16: bool, vnni: bool) -> Non
 
 @needs_operators
 def test_a_model_that_int8_changes_is_run_without_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notes: list[str]
 ) -> None:
     """One pixel pattern drowns all others in the first block: 1 of 127 steps is not enough."""
     as_if(monkeypatch, bfloat16=True, vnni=True)
@@ -177,30 +176,27 @@ def test_a_model_that_int8_changes_is_run_without_it(
     path = tmp_path / "outlier.safetensors"
     save_file(tensors, path)
     assert deduce(tensors, "quickgelu").embed_dim == 32
-    notes: list[str] = []
-    opened = Encoder.open(str(path), device="cpu", precision="int8", on_note=notes.append)
+    opened = Encoder.open(str(path), device="cpu", precision="int8")
     assert opened.precision == "bf16"
     (note,) = notes
     assert note.startswith("int8 changes this model's embeddings too much (a cosine of 0.")
-    again = Encoder.open(str(path), device="cpu", precision="int8", known=opened.spec)
+    again = Encoder.from_spec(opened.spec)
     assert again.precision == "bf16"
 
 
-def test_int8_is_for_vision_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_is_for_vision_transformers(monkeypatch: pytest.MonkeyPatch, notes: list[str]) -> None:
     as_if(monkeypatch, bfloat16=False, vnni=True)
-    notes: list[str] = []
-    opened = Encoder.open("lite", device="cpu", precision="int8", on_note=notes.append)
+    opened = Encoder.open("lite", device="cpu", precision="int8")
     assert opened.precision == "fp32"
     assert notes == [
         "int8 is for vision transformers, and this model is none: --precision auto instead"
     ]
 
 
-def test_int8_without_vnni_is_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_without_vnni_is_auto(monkeypatch: pytest.MonkeyPatch, notes: list[str]) -> None:
     as_if(monkeypatch, bfloat16=True, vnni=False)
-    notes: list[str] = []
     cpu = torch.device("cpu")
-    assert devices.choose_precision("int8", cpu, notes.append) == "bf16"
+    assert devices.choose_precision("int8", cpu) == "bf16"
     assert notes == ["this CPU has no int8 instructions (VNNI): --precision auto instead"]
 
 
@@ -250,7 +246,8 @@ def test_fixed_pictures_are_always_the_same_and_differ() -> None:
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_a_trained_models_images_keep_their_direction(precision: str) -> None:
     path = SHARED / "reference/models/vit.pt"
-    model, preprocess = checkpoint.load(path)
+    opened = checkpoint.load(path)
+    model, preprocess = opened.network, opened.preprocess
     fast = FastVisionTransformer(
         model.visual,  # type: ignore[arg-type]
         preprocess,
@@ -262,12 +259,13 @@ def test_a_trained_models_images_keep_their_direction(precision: str) -> None:
         assert cosines(fast(pixels), plain).min() > 0.999
 
 
-def test_without_the_operators_the_plain_layers_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_operators_the_plain_layers_serve(
+    monkeypatch: pytest.MonkeyPatch, notes: list[str]
+) -> None:
     as_if(monkeypatch, bfloat16=True, vnni=True)
     monkeypatch.setattr(onednn_linear, "is_available", lambda: False)
-    notes: list[str] = []
     exact = Encoder.open(str(VIT), device="cpu", precision="fp32")
-    plain = Encoder.open(str(VIT), device="cpu", precision="int8", on_note=notes.append)
+    plain = Encoder.open(str(VIT), device="cpu", precision="int8")
     assert plain.precision == "bf16"
     assert notes == ["this PyTorch has no int8 products: --precision auto instead"]
     pixels = fixed_pictures(exact.preprocess.px)

@@ -1,7 +1,7 @@
 """A checkpoint on disk to a CLIP in memory. Nothing that lies in a file is ever executed.
 
 `read` brings the tensors under OpenAI's names and the configuration together; `load` builds
-the model. The format is told by the first bytes, not by the suffix.
+the model. The first bytes say which format it is, not the suffix.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from clipcli.models.checkpoint import (
     torch_archive,
 )
 from clipcli.models.locate import find_weights
+from clipcli.models.model import Model
 from clipcli.network.clip import CLIP
 from clipcli.network.config import ClipConfig
 from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Activation
 
-# eight bits and fewer mean nothing without scales, which a CLIP has no place for
+# not floats of 8 bits and fewer, which need scales that a checkpoint of CLIP does not hold
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -79,23 +80,21 @@ def read(path: Path, activation: Activation | None = None) -> Checkpoint:
     return Checkpoint(tensors, config, preprocess)
 
 
-def load(path: Path, activation: Activation | None = None) -> tuple[CLIP, PreprocessConfig]:
-    """The model in float32 on the CPU, ready to encode, and its preprocessing."""
+def load(path: Path, activation: Activation | None = None) -> Model:
+    """The model in float32 on the CPU, ready to encode."""
     checkpoint = read(path, activation)
     with torch.device("meta"):  # no memory and no random numbers for weights about to be replaced
-        model = CLIP(checkpoint.config)
+        network = CLIP(checkpoint.config)
     tensors = {
         name: tensor
         for name, tensor in checkpoint.tensors.items()
         if name not in shapes.PUBLISHED_INTEGERS
     }
-    _check_strictly(model, tensors, path)
-    tensors = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }
-    model.load_state_dict(tensors, strict=True, assign=True)
-    return model.requires_grad_(False).eval(), checkpoint.preprocess
+    _check_strictly(network, tensors, path)
+    for name, tensor in tensors.items():
+        tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
+    network.load_state_dict(tensors, strict=True, assign=True)
+    return Model(network.requires_grad_(False).eval(), checkpoint.preprocess)
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -107,7 +106,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path}: {error.strerror}; expected a checkpoint") from error
     if start.startswith(b"PK\x03\x04"):
         return torch_archive.read(path), {}
-    if safetensors_file.looks_like(start):
+    if start[8:9] == b"{":  # the length of a header of JSON comes first
         return safetensors_file.read(path)
     if start[:1] == b"\x80":
         raise CheckpointError(
@@ -121,9 +120,9 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     )
 
 
-def _check_strictly(model: CLIP, tensors: dict[str, Tensor], path: Path) -> None:
-    """Every tensor of the model there, in its shape and a floating type, and none left over."""
-    wanted = model.state_dict()
+def _check_strictly(network: CLIP, tensors: dict[str, Tensor], path: Path) -> None:
+    """Raises CheckpointError unless these are the model's tensors, of the same shapes and kinds."""
+    wanted = network.state_dict()
     problems = [f"{name} is missing" for name in wanted if name not in tensors]
     problems += [f"{name} has no place in it" for name in tensors if name not in wanted]
     for name, want in wanted.items():

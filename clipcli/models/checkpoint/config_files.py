@@ -1,6 +1,6 @@
 """What `config.json` or `open_clip_config.json` beside the weights says that shapes cannot.
 
-A key that would change the answer and is not known here is refused, never guessed past.
+A key that would change the embeddings and is not known here is refused, never ignored.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipcli.errors import CheckpointError
 from clipcli.models.checkpoint.shapes import ShapeError
-from clipcli.network.config import ClipConfig, ResNetConfig, VisionTransformerConfig
+from clipcli.network.config import ClipConfig, EfficientNetLiteConfig
 from clipcli.photos.preprocess import CLIP_MEAN, CLIP_STD, PreprocessConfig, Resample
 from clipcli.records import Activation
 
@@ -28,7 +28,7 @@ _OPEN_CLIP_TEXT_KEYS = {"context_length", "vocab_size", "width", "heads", "layer
 
 @dataclass(frozen=True)
 class Description:
-    """The numbers that a config file adds to the shapes, and those to check against them."""
+    """What a config file says. `expected` must match the shapes, which cannot show the rest."""
 
     source: str
     activation: Activation
@@ -38,19 +38,20 @@ class Description:
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
     resample: Resample = "bicubic"
-    px: int | None = field(default=None)
+    px: int | None = None
 
     def check(self, config: ClipConfig) -> None:
         """Raises ShapeError where the file says something else than the shapes."""
+        assert not isinstance(config.vision, EfficientNetLiteConfig)  # it has no config file
         found: dict[str, object] = {
             "embed_dim": config.embed_dim,
             "image size": config.vision.px,
             "context length": config.text.context_length,
             "vocabulary": config.text.vocab_size,
             "text width": config.text.transformer.width,
-            "vision width": _vision_width(config),
+            "vision width": config.vision.width,
             "text layers": config.text.transformer.layers,
-            "vision layers": _vision_layers(config),
+            "vision layers": config.vision.layers,
         }
         for name, value in self.expected.items():
             if value is not None and value != found[name]:
@@ -64,12 +65,8 @@ class Description:
 
 def read_beside(weights_path: Path) -> Description | None:
     """The description in the folder of a weights file, or None where there is none."""
-    folder = weights_path.parent
-    for name, describe in (
-        ("open_clip_config.json", _open_clip),
-        ("config.json", _hugging_face),
-    ):
-        path = folder / name
+    for name, describe in (("open_clip_config.json", _open_clip), ("config.json", _hugging_face)):
+        path = weights_path.with_name(name)
         if path.is_file():
             try:
                 return describe(_read_json(path), path)
@@ -202,18 +199,6 @@ def _open_clip(config: dict[str, Any], path: Path) -> Description:
     )
 
 
-def _vision_layers(config: ClipConfig) -> object:
-    if isinstance(config.vision, VisionTransformerConfig):
-        return config.vision.transformer.layers
-    return config.vision.layers if isinstance(config.vision, ResNetConfig) else None
-
-
-def _vision_width(config: ClipConfig) -> int | None:
-    if isinstance(config.vision, VisionTransformerConfig):
-        return config.vision.transformer.width
-    return config.vision.width if isinstance(config.vision, ResNetConfig) else None
-
-
 def _count(value: Any) -> int:
     """A whole number above zero. Raises ValueError for anything else, true included."""
     if type(value) is not int or value < 1:
@@ -229,8 +214,7 @@ def triple(values: Any) -> tuple[float, float, float]:
 
 
 def positive_triple(values: Any) -> tuple[float, float, float]:
-    numbers = triple(values)
-    if min(numbers) <= 0:
+    if min(numbers := triple(values)) <= 0:
         raise ValueError(f"{values!r} where three numbers above zero are expected")
     return numbers
 

@@ -1,6 +1,6 @@
 """The embedded model's file: `.safetensors` with its configuration in the metadata.
 
-It is made small: the towers are float16, the token table is int8 with one float16 scale a row.
+It is made small: weights are float16, the token table is int8 with one float16 scale a row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from clipcli.errors import CheckpointError
 from clipcli.models.checkpoint.config_files import positive_triple, triple
 from clipcli.models.checkpoint.shapes import ShapeError, deduce_text
-from clipcli.network.config import ClipConfig, EfficientNetLiteConfig, EvidenceConfig
+from clipcli.network.config import ClipConfig, EfficientNetLiteConfig, KnownWordsConfig
 from clipcli.photos.preprocess import PreprocessConfig
 
 FORMAT = "clipcli-lite"
@@ -41,7 +41,7 @@ def read(
             embed_dim,
             EfficientNetLiteConfig(px, temperature),
             text,
-            evidence=EvidenceConfig(
+            evidence=KnownWordsConfig(
                 len(tensors["evidence.hidden.weight"]), len(tensors["evidence.learned"])
             ),
         )

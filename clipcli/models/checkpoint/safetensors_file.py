@@ -13,11 +13,6 @@ from clipcli.errors import CheckpointError
 HEADER_LIMIT_BYTES = 100_000_000  # the format's own limit
 
 
-def looks_like(start: bytes) -> bool:
-    """Whether a file that begins with these bytes claims to be in this format."""
-    return start[8:9] == b"{"
-
-
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The file's tensors, on the CPU, and its metadata.
 

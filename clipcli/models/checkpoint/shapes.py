@@ -109,10 +109,10 @@ def _resnet(tensors: Mapping[str, Tensor], heads: int | None) -> ResNetConfig:
     if width != in_width:
         raise ShapeError(f"visual.layer1.0.conv1.weight is {width} * {in_width}, no square")
     grid = _grid(_shape(tensors, "visual.attnpool.positional_embedding", 2)[0])
-    blocks = [_count(tensors, f"visual.layer{stage}") for stage in (1, 2, 3, 4)]
+    one, two, three, four = (_count(tensors, f"visual.layer{stage}") for stage in (1, 2, 3, 4))
     return ResNetConfig(
         px=grid * 32,
-        layers=(blocks[0], blocks[1], blocks[2], blocks[3]),
+        layers=(one, two, three, four),
         width=width,
         heads=_heads(width * 32, heads, "visual.attnpool"),
     )

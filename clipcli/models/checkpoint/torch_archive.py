@@ -83,7 +83,7 @@ def read(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: refused: {error}; expected tensors and nothing else") from (
             error
         )
-    # zipfile itself trips over headers that lie with any of these
+    # zipfile raises any of these for damaged headers
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, struct.error) as error:
         raise CheckpointError(
             f"{path}: a damaged zip archive ({error}); expected what torch.save or TorchScript"
@@ -113,7 +113,7 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, Tensor]:
         raise _RefusedPickleError("its numbers are big-endian, expected little-endian")
     content = _unpickle(archive, entries[main_pickles[0]])
     for name, entry in entries.items():
-        # not needed; looked at so that a trap laid for others is not passed by
+        # not needed, but read as well: a pickle that would run code is refused wherever it is
         if name.count("/") == 1 and name.endswith(".pkl") and name not in main_pickles:
             _unpickle(archive, entry)
     records = dict(_named_records(content))

@@ -1,0 +1,60 @@
+"""A model as it comes from a checkpoint: the network, and all that belongs to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from clipcli.models.score import Score
+from clipcli.network.clip import CLIP
+from clipcli.photos.preprocess import PreprocessConfig
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network in float32 on the CPU, and what it was trained with.
+
+    tokenizer: its name in `tokenizer.TOKENIZERS`; preprocess: how a photograph becomes its square;
+    score: how its cosines become probabilities.
+    """
+
+    network: CLIP
+    preprocess: PreprocessConfig
+    tokenizer: str = "clip"
+
+    @property
+    def score(self) -> Score:
+        """What this network's cosines mean."""
+        return Score(float(self.network.logit_scale.exp()))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of tensors by name, architecture and preprocessing, whatever file they were in.
+
+        Caches, probes and files of embeddings know the model by it, so it must never change. A
+        field that a later version adds is hashed only where it differs from its default.
+        """
+        tensors = {
+            name: tensor
+            for name, tensor in sorted(self.network.state_dict().items())
+            if not name.endswith("num_batches_tracked")  # counts training steps, changes no answer
+        }
+        with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+            digests = list(pool.map(_tensor_digest, tensors.values()))
+        described = {
+            "tensors": dict(zip(tensors, digests, strict=True)),
+            "config": asdict(self.network.config),
+            "preprocess": asdict(self.preprocess),
+        }
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _tensor_digest(tensor: torch.Tensor) -> str:
+    digest = hashlib.sha256(str(tuple(tensor.shape)).encode())
+    number = "<f4" if tensor.is_floating_point() else "<i8"
+    digest.update(np.ascontiguousarray(tensor.numpy(), dtype=number).reshape(-1).data)
+    return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""The options of opening a model, once: what `Encoder.open` and `Embedder.open` are asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TypedDict
+
+from clipcli.models import catalogue, default_model
+from clipcli.models.fetch import OnProgress
+from clipcli.records import Activation, Precision
+
+
+class ModelOptions(TypedDict, total=False):
+    """The fields of `ModelRequest` behind the model's name, as keywords."""
+
+    device: str
+    precision: Precision
+    activation: Activation | None
+    compile: bool
+    cache_dir: str | os.PathLike[str] | None
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """Which model, where and how it is to run.
+
+    name_or_path: a published name, downloaded if it is not on disk, or a checkpoint's path; a
+    name wins over a file of that name, and `./ViT-B/32` is a path. `lite` is the embedded model,
+    `auto` is ViT-B/32 where that can be had, else `lite`.
+    device: auto, cpu, cuda, cuda:1 or mps. activation: of a bare checkpoint that does not say.
+    compile: have torch.compile work on the image encoder, which takes minutes.
+    cache_dir: of models and embeddings, in place of CLIPCLI_CACHE.
+    """
+
+    name_or_path: str
+    device: str = "auto"
+    precision: Precision = "auto"
+    activation: Activation | None = None
+    compile: bool = False
+    cache_dir: str | os.PathLike[str] | None = None
+
+    @classmethod
+    def of(cls, model: str | ModelRequest, options: ModelOptions) -> ModelRequest:
+        """A request, or a model's name or path, with options that replace the defaults."""
+        if isinstance(model, ModelRequest):
+            return replace(model, **options)
+        return cls(model, **options)
+
+    def resolved(self, on_progress: OnProgress | None = None) -> ModelRequest:
+        """The same with a name that is no longer `auto`."""
+        if self.name_or_path != default_model.AUTO:
+            return self
+        root = catalogue.cache_root(self.cache_dir)
+        return replace(self, name_or_path=default_model.resolve_auto(root, on_progress))

@@ -1,0 +1,55 @@
+"""What a model makes of cosines: logits and probabilities. numpy alone.
+
+A family of models that scores otherwise has a `Score` of its own here; nothing else knows how.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A softmax over cosines times a learned scale (paper, 2.3 and figure 3)."""
+
+    scale: float
+    # what a label has that is any of several classes, from these: the sum of their probabilities
+    join_probabilities: ClassVar[np.ufunc] = np.add
+    join_logits: ClassVar[np.ufunc] = np.logaddexp
+
+    def logits(self, cosines: Floats) -> Floats:
+        """Cosines of any shape -> logits of the same."""
+        return self.scale * cosines
+
+    def probabilities(self, logits: Floats) -> Floats:
+        """Logits [n, n_classes] -> probabilities of the same shape."""
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def presence(self, cosines: Floats, opposing_cosines: Floats) -> Floats:
+        """How likely each label is there: its softmax against an average opposing text.
+
+        cosines: [n, n_labels]; opposing_cosines: [n, n_texts]. Returns [n, n_labels].
+        """
+        against = self.logits(opposing_cosines)
+        average = np.logaddexp.reduce(against, axis=1) - np.log(against.shape[1])
+        return sigmoid(self.logits(cosines) - average[:, None])
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Logits to probabilities, without overflow."""
+    return 0.5 * (1 + np.tanh(logits / 2))
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Logits [n, n_classes] -> logarithms of probabilities, exact also where these vanish."""
+    shifted: Floats = logits - logits.max(axis=1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return shifted
