@@ -1,16 +1,15 @@
-"""Photographs and texts to embeddings, each encoded once: a model with what it is known to say.
+"""Photographs and texts to embeddings, each encoded once: a model, and what it has said before.
 
-The model itself is opened when something is met that is not known.
+The model itself is opened when a photograph or text is met that it has not seen.
 """
 
 from __future__ import annotations
 
-import gc
-import os
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,22 +18,31 @@ from clipcli.embedding.cache.photos import PhotoMemory
 from clipcli.embedding.cache.specs import SpecMemory
 from clipcli.embedding.cache.store import Cache
 from clipcli.embedding.cache.texts import TextMemory
-from clipcli.embedding.local import Engine, Outcome, RunOptions
+from clipcli.embedding.local import EmbeddedOrNot, EmbeddingRun, RunOptions
 from clipcli.models import catalogue
-from clipcli.models.default_model import AUTO, resolve_auto
+from clipcli.models.fetch import OnProgress
 from clipcli.models.locate import files_of, locate
+from clipcli.models.request import ModelOptions, ModelRequest
 from clipcli.models.spec import ModelSpec
-from clipcli.photos.find import Found
-from clipcli.records import Activation, Precision
+from clipcli.photos.find import FoundFile
+from clipcli.records import TEXT, EmbeddedText
+from clipcli.runtime.process import without_garbage_collection
 
 if TYPE_CHECKING:
     from clipcli.models.encoder import Encoder
+    from clipcli.models.tokenizer import Tokenizer
+    from clipcli.records import Embedding
+
+logger = logging.getLogger(__name__)
 
 N_TEXTS_AT_ONCE = 1024  # encoded, then remembered
 
 
 class Embedder:
-    """What the pipeline asks for embeddings. `spec` is the model, open or not."""
+    """Embeddings, from the cache where it has them, else from the model.
+
+    `spec` describes the model, which may not be open.
+    """
 
     def __init__(
         self, spec: ModelSpec, open_encoder: Callable[[], Encoder], cache: Cache | None
@@ -48,63 +56,38 @@ class Embedder:
 
     @classmethod
     def of(cls, encoder: Encoder) -> Embedder:
-        """An open model, of which nothing is known and nothing kept."""
+        """An open model without a cache."""
         return cls(encoder.spec, lambda: encoder, None)
 
     @classmethod
     def open(
         cls,
-        name_or_path: str,
+        model: str | ModelRequest,
         *,
-        device: str = "auto",
-        precision: Precision = "auto",
-        activation: Activation | None = None,
-        compile: bool = False,
-        cache_dir: str | os.PathLike[str] | None = None,
         remember: bool = True,
-        on_progress: Callable[[int, int | None], None] | None = None,
-        on_note: Callable[[str], None] | None = None,
-        on_warning: Callable[[str], None] | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[ModelOptions],
     ) -> Embedder:
-        """A model as `Encoder.open` takes it, with the cache in `cache_dir`.
+        """A model as `Encoder.open` takes it, with the cache of embeddings unless not `remember`.
 
-        Where the cache knows the model, neither its file nor torch is read. `on_warning` gets a
-        line if the cache cannot be used; the embedder then works without it.
+        Where the cache knows the model, neither its file nor torch is read. A cache that cannot be
+        used is warned of, and the embedder then works without it.
         """
-        root = catalogue.cache_root(cache_dir)
-        if name_or_path == AUTO:
-            name_or_path = resolve_auto(root, on_progress, on_note)
-        path = locate(name_or_path, cache_dir, on_progress, on_note)
-
-        def open_encoder(known: ModelSpec | None = None) -> Encoder:
-            with _without_garbage_collection():
-                from clipcli.models.encoder import Encoder
-
-                return Encoder.open(
-                    name_or_path,
-                    device=device,
-                    precision=precision,
-                    activation=activation,
-                    compile=compile,
-                    cache_dir=cache_dir,
-                    on_progress=on_progress,
-                    on_note=on_note,
-                    known=known,
-                )
-
-        cache = Cache(root, on_warning or (lambda line: None)) if remember else None
-        if cache is None:
-            encoder = open_encoder()
-            return cls(encoder.spec, lambda: encoder, None)
-        specs = SpecMemory(cache, files_of(path), (device, precision, activation))
-        spec = specs.recall(name_or_path)
+        request = ModelRequest.of(model, options).resolved(on_progress)
+        if not remember:
+            return cls.of(_open_encoder(request))
+        path = locate(request.name_or_path, request.cache_dir, on_progress)
+        cache = Cache(catalogue.cache_root(request.cache_dir))
+        specs = SpecMemory(cache, files_of(path), request)
+        spec = specs.recall(request.name_or_path)
         if spec is None:
-            encoder = open_encoder()
+            encoder = _open_encoder(request)
             specs.remember(encoder.spec)
             return cls(encoder.spec, lambda: encoder, cache)
-        if precision == "int8" != spec.precision and on_note is not None:
-            on_note(f"--precision int8 did not suit this model: {spec.precision} instead")
-        return cls(spec, lambda: open_encoder(spec), cache)
+        if request.precision == "int8" != spec.precision:
+            logger.info(f"--precision int8 did not suit this model: {spec.precision} instead")
+        spec = replace(spec, compiled=request.compile)  # compiled or not, it is remembered as one
+        return cls(spec, lambda: _open_encoder(spec), cache)
 
     def encoder(self) -> Encoder:
         """The model itself, opened now if it was not before."""
@@ -113,36 +96,54 @@ class Embedder:
                 self._encoder = self._open_encoder()
             return self._encoder
 
-    def embed(self, found: Iterable[Found], options: RunOptions) -> Iterator[list[Outcome]]:
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own, which needs no open model."""
+        from clipcli.models.tokenizer import TOKENIZERS
+
+        return TOKENIZERS[self.spec.tokenizer]()
+
+    def embed_photos(
+        self, found: Iterable[FoundFile], options: RunOptions = RunOptions()
+    ) -> Iterator[EmbeddedOrNot]:
         """The embedding of each photograph, or why there is none, in the order given."""
+        for some in self.embed_in_lists(found, options):
+            yield from some
+
+    def embed_in_lists(
+        self, found: Iterable[FoundFile], options: RunOptions = RunOptions()
+    ) -> Iterator[list[EmbeddedOrNot]]:
+        """The same, as many at once as are ready."""
         memory = None
         if self._cache is not None:
-            memory = PhotoMemory(self._cache, self.spec, options.decode.describe())
-        return Engine(self.spec, self.encoder, memory, options).embed(found)
+            memory = PhotoMemory(self._cache, self.spec, options.decode.name)
+        return EmbeddingRun(self.spec, self.encoder, memory, options).records(found)
+
+    def embed_texts(self, texts: Sequence[str], truncate: bool = False) -> Iterator[EmbeddedText]:
+        """The embedding of each text as it stands, in the order given."""
+        made_by = self.spec.made_by(TEXT)
+        for start in range(0, len(texts), N_TEXTS_AT_ONCE):
+            some = texts[start : start + N_TEXTS_AT_ONCE]
+            for text, embedding in zip(some, self.encode_texts(some, truncate), strict=True):
+                yield EmbeddedText(text, embedding, made_by)
 
     def encode_texts(self, texts: Sequence[str], truncate: bool = False) -> NDArray[np.float32]:
         """Texts -> unit float32 [n, d]. Raises as `Encoder.encode_texts` does."""
-        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        asked = list(distinct)
-        embeddings = np.empty((len(asked), self.spec.embed_dim), dtype=np.float32)
-        known = self._texts.embeddings(asked, truncate) if self._texts else [None] * len(asked)
-        missing = []
-        for row, embedding in enumerate(known):
-            if embedding is None:
-                missing.append(row)
-            else:
-                embeddings[row] = embedding
+        known: dict[str, Embedding | None] = dict.fromkeys(texts)
+        unique = list(known)
+        if self._texts is not None:
+            known = dict(zip(unique, self._texts.embeddings(unique, truncate), strict=True))
+        missing = [text for text in unique if known[text] is None]
         if len(missing) > N_TEXTS_AT_ONCE:  # a text that is too long ends it at once, not late
-            from clipcli.models.tokenizer import token_rows
-
-            token_rows([asked[row] for row in missing], self.spec.context_length, truncate)
+            self.tokenizer.rows(missing, self.spec.context_length, truncate)
         for start in range(0, len(missing), N_TEXTS_AT_ONCE):
-            rows = missing[start : start + N_TEXTS_AT_ONCE]
-            some = [asked[row] for row in rows]
-            embeddings[rows] = self.encoder().encode_texts(some, truncate)
+            some = missing[start : start + N_TEXTS_AT_ONCE]
+            embeddings = self.encoder().encode_texts(some, truncate)
             if self._texts is not None:
-                self._texts.remember(some, truncate, list(embeddings[rows]))
-        return embeddings[[distinct[text] for text in texts]]
+                self._texts.remember(some, truncate, embeddings)
+            known.update(zip(some, embeddings, strict=True))
+        rows = [known[text] for text in texts]
+        return np.array(rows, np.float32).reshape(len(rows), self.spec.embed_dim)
 
     def lacks_evidence(self, words: Sequence[str], prompts: Sequence[str]) -> list[bool]:
         """For each word and the prompt it stands in, whether it names nothing the model learned."""
@@ -158,13 +159,10 @@ class Embedder:
         return doubts
 
 
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Importing torch makes objects that stay; to look for garbage among them takes 0.25 s."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+def _open_encoder(wanted: ModelRequest | ModelSpec) -> Encoder:
+    with without_garbage_collection():
+        from clipcli.models.encoder import Encoder
+
+        if isinstance(wanted, ModelSpec):
+            return Encoder.from_spec(wanted)
+        return Encoder.open(wanted)

@@ -3,8 +3,7 @@
 _recall -> _read_ahead -> _in_batches -> _encode_ahead
 
 Each passes lists on, in the order given. Threads, not processes: Pillow lets other threads run
-while it decodes and resizes, as do hashing, SQLite and torch. The model is opened when the first
-photograph needs it, while others are being decoded.
+while it decodes and resizes, as do hashing, SQLite and torch.
 """
 
 from __future__ import annotations
@@ -13,32 +12,33 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from clipcli.embedding import read_photo
-from clipcli.embedding.cache.photos import Learned, PhotoMemory
-from clipcli.embedding.read_photo import Read
+from clipcli.embedding.cache.photos import PhotoEntry, PhotoMemory
+from clipcli.embedding.read_photo import ReadPhoto
 from clipcli.models.spec import ModelSpec
 from clipcli.photos.decode import DecodeOptions
-from clipcli.photos.find import Found
+from clipcli.photos.find import FoundFile
 from clipcli.records import Embedded, Failure, PassedOver, Photo
+from clipcli.runtime.process import lift_pillow_limit
 
 if TYPE_CHECKING:
     from clipcli.models.encoder import Encoder
+    from clipcli.records import Embedding
 
 N_RECALLED_AT_ONCE = 512
-N_HELD = 4096  # results that may wait behind a photograph that is not ready
+N_HELD = 4096  # results that may wait behind a photograph that is not decoded yet
 N_REMEMBERED_AT_ONCE = 256  # renamed photographs, which are read and not encoded
-N_AHEAD = 64  # photographs decoded while the model, which knows its batch size, is being opened
+N_EXPECTED_ON_CUDA = 32  # photographs in a batch, until the open model says how many
 
-Outcome = Embedded | PassedOver | Failure
-Item = Outcome | Read  # settled, or on its way to be
+EmbeddedOrNot = Embedded | PassedOver | Failure  # how a file ends
+BatchItem = EmbeddedOrNot | ReadPhoto
 
 
 def default_workers() -> int:
@@ -57,108 +57,104 @@ class RunOptions:
     workers: int | None = None
 
 
-@dataclass(frozen=True)
-class Engine:
-    """How photographs become embeddings under one model.
+class EmbeddingRun:
+    """One run over photographs in this process: some threads decode, ahead of one that encodes.
 
-    `open_encoder` gives the model, if it is needed at all; `memory` is None where nothing is to
-    be remembered.
+    `open_encoder` gives the model; it is called as soon as a photograph that needs it has been
+    decoded, once or never. `memory` is None where nothing is to be remembered.
     """
 
-    spec: ModelSpec
-    open_encoder: Callable[[], Encoder]
-    memory: PhotoMemory | None
-    options: RunOptions
+    def __init__(
+        self,
+        spec: ModelSpec,
+        open_encoder: Callable[[], Encoder],
+        memory: PhotoMemory | None,
+        options: RunOptions,
+    ) -> None:
+        self.spec = spec
+        self.open_encoder = open_encoder
+        self.memory = memory
+        self.options = options
+        self.made_by = spec.made_by(options.decode.name)
+        # None on CUDA, where the open model says it
+        self._batch_size = options.batch_size or spec.batch_size(default_workers())
+        self._decoding = ThreadPoolExecutor(options.workers or default_workers(), "decode")
+        # on CUDA a second batch is copied there while the first is computed
+        self._encoding = ThreadPoolExecutor(2 if spec.device.startswith("cuda") else 1, "encode")
+        self._opening: Future[Encoder] | None = None
+        self._lock = Lock()
 
-    def embed(self, found: Iterable[Found]) -> Iterator[list[Outcome]]:
+    def records(self, found: Iterable[FoundFile]) -> Iterator[list[EmbeddedOrNot]]:
         """The embedding, or the reason why there is none, of each file, in the order given.
 
-        Memory does not grow with their number: some batches of pixels, and N_HELD embeddings.
+        To be called once. Memory does not grow with the number of files: some batches of pixels,
+        and N_HELD embeddings.
         """
-        with self._workshop() as workshop:
-            ahead = workshop.read_ahead(self._recall(found))
-            yield from workshop.encode_ahead(workshop.in_batches(ahead))
+        lift_pillow_limit()
+        try:
+            ahead = self._read_ahead(self._recall(found))
+            yield from self._encode_ahead(self._in_batches(ahead))
+        finally:  # no thread is left when the run ends, whatever ends it
+            # first, so that what is still being decoded does not have the model opened
+            self._encoding.shutdown(wait=False, cancel_futures=True)
+            self._decoding.shutdown(cancel_futures=True)
+            self._encoding.shutdown()
 
-    def _recall(self, found: Iterable[Found]) -> Iterator[list[Outcome | Photo]]:
-        """What is known by its path as an embedding, everything else as it is."""
+    def _recall(self, found: Iterable[FoundFile]) -> Iterator[list[EmbeddedOrNot | Photo]]:
+        """Photographs that the cache knows by their path as embeddings, all else as it is."""
         remaining = iter(found)
         while some := list(islice(remaining, N_RECALLED_AT_ONCE)):
-            if self.memory is None:
-                yield list(some)
-                continue
             photos = [record.path for record in some if isinstance(record, Photo)]
-            known = iter(self.memory.by_path(photos))
+            known = iter(self.memory.by_path(photos) if self.memory is not None else repeat(None))
             yield [
-                Embedded(record.path, one.embedding, self.spec.name, one.middle_only, recalled=True)
+                Embedded(record.path, one.embedding, self.made_by, one.middle_only, recalled=True)
                 if isinstance(record, Photo) and (one := next(known)) is not None
                 else record
                 for record in some
             ]
 
-    @contextmanager
-    def _workshop(self) -> Iterator[_Workshop]:
-        pillow_limit = Image.MAX_IMAGE_PIXELS  # Pillow's own is lower than ours, and global
-        Image.MAX_IMAGE_PIXELS = int(self.options.decode.max_megapixels * 1e6)
-        workers = self.options.workers or default_workers()
-        decoding = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-        # on CUDA a second batch is copied there while the first is computed
-        n_encoding = 2 if self.spec.device.startswith("cuda") else 1
-        encoding = ThreadPoolExecutor(n_encoding, thread_name_prefix="encode")
-        try:
-            yield _Workshop(self, decoding, encoding)
-        finally:
-            decoding.shutdown(wait=True, cancel_futures=True)
-            encoding.shutdown(wait=True, cancel_futures=True)
-            Image.MAX_IMAGE_PIXELS = pillow_limit
-
-
-class _Workshop:
-    """The threads of one run."""
-
-    def __init__(
-        self, engine: Engine, decoding: ThreadPoolExecutor, encoding: ThreadPoolExecutor
-    ) -> None:
-        self.engine = engine
-        self.decoding = decoding
-        self.encoding = encoding
-        self.opening: Future[Encoder] | None = None
-
-    def read_ahead(self, chunks: Iterable[list[Outcome | Photo]]) -> Iterator[list[Item]]:
+    def _read_ahead(
+        self, chunks: Iterable[list[EmbeddedOrNot | Photo]]
+    ) -> Iterator[list[BatchItem]]:
         """Each photograph read, while up to two batches are being read ahead of it."""
-        ahead: deque[Outcome | Future[Read | Failure]] = deque()
+        ahead: deque[EmbeddedOrNot | Future[ReadPhoto | Failure]] = deque()
         n_reading = 0
         for chunk in chunks:
-            ready: list[Item] = []
+            ready: list[BatchItem] = []
             for record in chunk:
                 if isinstance(record, Photo):
-                    ahead.append(self._start_reading(record))
+                    ahead.append(self._decoding.submit(self._read, record))
                     n_reading += 1
                 else:
                     ahead.append(record)
                 while ahead and (
-                    n_reading > self._n_ahead() or len(ahead) > N_HELD or _is_ready(ahead[0])
+                    not isinstance(ahead[0], Future)
+                    or n_reading > 2 * (self._batch_size or N_EXPECTED_ON_CUDA)
+                    or len(ahead) > N_HELD
                 ):
                     first = ahead.popleft()
                     n_reading -= isinstance(first, Future)
                     ready.append(_finished(first))
-                if n_reading and ready:  # what follows may take its time
+                if n_reading and ready:  # the next one may still be decoding: do not wait for it
                     yield ready
                     ready = []
             yield ready
         while ahead:
             yield [_finished(ahead.popleft())]
 
-    def in_batches(self, items: Iterable[list[Item]]) -> Iterator[list[Item]]:
-        """As many as make one batch of pixels, with what stands between them."""
-        batch: list[Item] = []
+    def _in_batches(self, items: Iterable[list[BatchItem]]) -> Iterator[list[BatchItem]]:
+        """Lists with one batch of pixels each, and with the other items in between."""
+        batch: list[BatchItem] = []
         n_read = n_pixels = 0
         for some in items:
             for item in some:
                 batch.append(item)
-                if isinstance(item, Read):
+                if isinstance(item, ReadPhoto):
                     n_read += 1
                     n_pixels += item.pixels is not None
-                if (n_pixels and n_pixels == self._batch_size()) or len(batch) == N_HELD:
+                if n_pixels and self._batch_size is None:
+                    self._batch_size = self._model().result().default_batch_size
+                if n_pixels == self._batch_size or len(batch) == N_HELD:
                     yield batch
                     batch, n_read, n_pixels = [], 0, 0
             if not n_read or (not n_pixels and n_read >= N_REMEMBERED_AT_ONCE):
@@ -166,71 +162,79 @@ class _Workshop:
                 batch, n_read = [], 0
         yield batch
 
-    def encode_ahead(self, batches: Iterable[list[Item]]) -> Iterator[list[Outcome]]:
+    def _encode_ahead(self, batches: Iterable[list[BatchItem]]) -> Iterator[list[EmbeddedOrNot]]:
         """Each batch encoded and remembered, while the next is being read."""
-        encoding: Future[list[Outcome]] | None = None
+        encoding: Future[list[EmbeddedOrNot]] | None = None
         for batch in batches:
-            following = self.encoding.submit(self._encode, batch) if batch else None
+            following = self._encoding.submit(self._encode, batch) if batch else None
             if encoding is not None:
                 yield encoding.result()
             encoding = following
         if encoding is not None:
             yield encoding.result()
 
-    def _start_reading(self, photo: Photo) -> Future[Read | Failure]:
-        engine = self.engine
-        return self.decoding.submit(
-            read_photo.read,
-            photo.path,
-            engine.spec.preprocess,
-            engine.options.decode,
-            engine.memory,
-        )
+    def _read(self, photo: Photo) -> ReadPhoto | Failure:
+        """In a thread that decodes."""
+        read = read_photo.read(photo.path, self.spec.preprocess, self.options.decode, self.memory)
+        if isinstance(read, ReadPhoto) and read.pixels is not None:
+            self._model()
+        return read
 
-    def _batch_size(self) -> int:
-        if self.engine.options.batch_size is not None:
-            return self.engine.options.batch_size
-        if self.opening is None:
-            self.opening = self.encoding.submit(self.engine.open_encoder)
-        return self.opening.result().default_batch_size
+    def _model(self) -> Future[Encoder]:
+        """The model, which a thread that encodes begins to open when it is first asked for."""
+        with self._lock:
+            if self._opening is None:
+                self._opening = self._encoding.submit(self.open_encoder)
+            return self._opening
 
-    def _n_ahead(self) -> int:
-        if self.engine.options.batch_size is None and (
-            self.opening is None or not self.opening.done()
-        ):
-            return N_AHEAD
-        return 2 * self._batch_size()
+    def _encode(self, batch: list[BatchItem]) -> list[EmbeddedOrNot]:
+        """In a thread that encodes: what is new is remembered before the next batch begins.
 
-    def _encode(self, batch: list[Item]) -> list[Outcome]:
-        """In the thread that encodes: what it has encoded is remembered before it goes on."""
-        engine = self.engine
-        pixels = [
-            item.pixels for item in batch if isinstance(item, Read) and item.pixels is not None
-        ]
-        fresh = iter(engine.open_encoder().encode_pixels(np.stack(pixels)) if pixels else ())
-        outcomes: list[Outcome] = []
-        learned: list[Learned] = []
+        A record is `recalled` if its embedding was known when the photograph was read.
+        """
+        embeddings = self._embeddings(batch)
+        records: list[EmbeddedOrNot] = []
+        entries: list[PhotoEntry] = []
         for item in batch:
-            if not isinstance(item, Read):
-                outcomes.append(item)
+            if not isinstance(item, ReadPhoto):
+                records.append(item)
                 continue
-            embedding = item.embedding
+            embedding, entry = item.embedding, item.entry
+            recalled = embedding is not None
             if embedding is None:
-                embedding = next(fresh)
-            recalled = item.embedding is not None
-            outcomes.append(
-                Embedded(item.path, embedding, engine.spec.name, item.middle_only, recalled)
-            )
-            if item.learned is not None:
-                learned.append(item.learned if recalled else item.learned.with_embedding(embedding))
-        if engine.memory is not None:
-            engine.memory.remember(learned)
-        return outcomes
+                embedding = embeddings[item.picture].copy()  # an array of its own for each record
+                entry = entry and replace(entry, embedding=embedding)
+            records.append(Embedded(item.path, embedding, self.made_by, item.middle_only, recalled))
+            if entry is not None:
+                entries.append(entry)
+        if self.memory is not None:
+            self.memory.remember(entries)
+        return records
+
+    def _embeddings(self, batch: list[BatchItem]) -> dict[bytes | int, Embedding]:
+        """By `ReadPhoto.picture`, of those whose pixels were not known when they were read.
+
+        Equal pictures are encoded once; one that an earlier batch has remembered meanwhile, not at
+        all. On CUDA two batches run at once, and a picture that is in both is encoded twice.
+        """
+        pixels = {
+            item.picture: item.pixels
+            for item in batch
+            if isinstance(item, ReadPhoto) and item.pixels is not None
+        }
+        embeddings: dict[bytes | int, Embedding] = {}
+        for picture in pixels:
+            if self.memory is not None and isinstance(picture, bytes):
+                known = self.memory.by_pixels(picture)
+                if known is not None:
+                    embeddings[picture] = known
+        new = [picture for picture in pixels if picture not in embeddings]
+        if new:
+            encoder = self._model().result()  # asked for when the first of them was decoded
+            fresh = encoder.encode_pixels(np.stack([pixels[picture] for picture in new]))
+            embeddings.update(zip(new, fresh, strict=True))
+        return embeddings
 
 
-def _is_ready(item: Outcome | Future[Read | Failure]) -> bool:
-    return not isinstance(item, Future) or item.done()
-
-
-def _finished(item: Outcome | Future[Read | Failure]) -> Item:
+def _finished(item: EmbeddedOrNot | Future[ReadPhoto | Failure]) -> BatchItem:
     return item.result() if isinstance(item, Future) else item

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from dataclasses import dataclass
 from io import BufferedReader
 from typing import TYPE_CHECKING
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.embedding.cache.photos import FileState, Learned, PhotoMemory, Source, read_at_ns
+from clipcli.embedding.cache.photos import FileState, PhotoEntry, PhotoMemory
 from clipcli.errors import PhotoError
-from clipcli.photos.decode import DecodeOptions, decode_file, open_photo
+from clipcli.photos.decode import DecodeOptions, decode_file
+from clipcli.photos.open_picture import open_photo
 from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Failure
 
@@ -22,28 +24,34 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Read:
+class ReadPhoto:
     """A photograph that was read: `pixels` uint8 [px, px, 3], or its embedding if that is known.
 
-    `learned` is what to remember of it, where anything is remembered.
+    `entry` is what the cache is to keep of it, where anything is kept.
     """
 
     path: str
     middle_only: bool
     pixels: NDArray[np.uint8] | None = None
     embedding: Embedding | None = None
-    learned: Learned | None = None
+    entry: PhotoEntry | None = None
+
+    @property
+    def picture(self) -> bytes | int:
+        """A key that is equal for equal pixels: their SHA-256, or without a cache `id(self)`."""
+        digest = self.entry.pixels if self.entry is not None else None
+        return id(self) if digest is None else digest
 
 
 def read(
     path: str, config: PreprocessConfig, options: DecodeOptions, memory: PhotoMemory | None
-) -> Read | Failure:
+) -> ReadPhoto | Failure:
     """Read one file; whatever is wrong with it becomes its `Failure`."""
     try:
         with open_photo(path) as file:
             if memory is None:
                 decoded = decode_file(file, path, config, options)
-                return Read(path, decoded.middle_only, decoded.pixels)
+                return ReadPhoto(path, decoded.middle_only, decoded.pixels)
             return _read_once(file, path, config, options, memory)
     except PhotoError as error:
         return Failure(path, str(error))
@@ -55,26 +63,25 @@ def _read_once(
     config: PreprocessConfig,
     options: DecodeOptions,
     memory: PhotoMemory,
-) -> Read:
-    """Decode only what is not known by its content; pixels that are known have an embedding."""
-    started_ns = read_at_ns()
+) -> ReadPhoto:
+    """Decode only if the file's content is unknown, and pass pixels on only if they are."""
+    started_ns = time.time_ns()
     before = _state(file)
     content = _digest(file)
     known = memory.by_content(content)
     if known is not None:
-        learned = Learned(Source(path, content, _trusted(file, before, started_ns)))
-        return Read(path, known.middle_only, embedding=known.embedding, learned=learned)
+        entry = PhotoEntry(path, content, _trusted(file, before, started_ns))
+        return ReadPhoto(path, known.middle_only, embedding=known.embedding, entry=entry)
     file.seek(0)
     decoded = decode_file(file, path, config, options)
     state = _trusted(file, before, started_ns)
-    if _state(file) != before:  # written to meanwhile: its bytes and its pixels may be two things
-        return Read(path, decoded.middle_only, decoded.pixels)
+    if _state(file) != before:  # written to meanwhile: the bytes hashed may not be those decoded
+        return ReadPhoto(path, decoded.middle_only, decoded.pixels)
     pixels = hashlib.sha256(decoded.pixels.data).digest()
-    learned = Learned(Source(path, content, state), pixels, decoded.middle_only)
+    entry = PhotoEntry(path, content, state, pixels, decoded.middle_only)
     embedding = memory.by_pixels(pixels)
-    if embedding is not None:
-        return Read(path, decoded.middle_only, embedding=embedding, learned=learned)
-    return Read(path, decoded.middle_only, decoded.pixels, learned=learned)
+    new_pixels = decoded.pixels if embedding is None else None
+    return ReadPhoto(path, decoded.middle_only, new_pixels, embedding, entry)
 
 
 def _state(file: BufferedReader) -> FileState:
@@ -82,7 +89,7 @@ def _state(file: BufferedReader) -> FileState:
 
 
 def _trusted(file: BufferedReader, before: FileState, started_ns: int) -> FileState | None:
-    """The state to know the file by, if it was the same for long enough and while it was read."""
+    """The state by which the file may be known later: unchanged while it was read, and settled."""
     return before if _state(file) == before and before.is_settled(started_ns) else None
 
 

@@ -70,7 +70,6 @@ class Memory:
             device="cpu",
             precision=self.precision,
             cache_dir=self.cache,
-            on_warning=pytest.fail,
         )
 
     def embed(self, *paths: Path, decode: DecodeOptions | None = None) -> list[Embedded]:
@@ -414,7 +413,7 @@ def test_each_precision_has_its_own_embeddings(memory: Memory, album: Path) -> N
         DecodeOptions(exact=True),
         DecodeOptions(reference=True),
     ],
-    ids=DecodeOptions.describe,
+    ids=lambda options: options.name,
 )
 def test_each_way_of_preparing_has_its_own_embeddings(
     memory: Memory, tmp_path: Path, decode: DecodeOptions
@@ -439,7 +438,7 @@ def test_each_way_of_preparing_has_its_own_embeddings(
 @pytest.mark.parametrize(
     "decode",
     [DecodeOptions("squash"), DecodeOptions(exact=True), DecodeOptions(reference=True)],
-    ids=DecodeOptions.describe,
+    ids=lambda options: options.name,
 )
 def test_the_same_pixels_prepared_in_another_way_are_not_encoded_again(
     memory: Memory, tmp_path: Path, decode: DecodeOptions

@@ -7,11 +7,9 @@ import gc
 import multiprocessing
 import os
 import random
-import resource
 import shutil
 import signal
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
@@ -24,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import Prepare, drop_rights, limit_files, run_forked
 from numpy.typing import NDArray
-from pictures import DROP_RIGHTS, noise, save
+from pictures import noise, save
 from PIL import Image
 from places import REFERENCE
 from program import Result
@@ -295,8 +294,7 @@ def test_a_cache_that_another_program_writes_can_still_be_read(
     assert n_known(embed()) == N_PHOTOS
 
 
-def test_all_who_make_the_cache_at_once_get_it(tmp_path: Path) -> None:
-    warnings: list[str] = []
+def test_all_who_make_the_cache_at_once_get_it(tmp_path: Path, notes: list[str]) -> None:
     n_at_once = 4
     for index in range(40):
         root = tmp_path / str(index)
@@ -305,14 +303,14 @@ def test_all_who_make_the_cache_at_once_get_it(tmp_path: Path) -> None:
 
         def make(root: Path = root, barrier: threading.Barrier = barrier) -> None:
             barrier.wait()
-            Cache(root, warnings.append).close()
+            Cache(root).close()
 
         threads = [threading.Thread(target=make) for _ in range(n_at_once)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert warnings == []
+    assert notes == []
 
 
 # --- real processes
@@ -320,25 +318,17 @@ def test_all_who_make_the_cache_at_once_get_it(tmp_path: Path) -> None:
 # They are forked from one that has imported torch, which takes longer than all that they do.
 
 FORKS = multiprocessing.get_context("forkserver")
-Prepare = Callable[[], None] | None
-
-
-def _child(arguments: list[str], stderr: Path, prepare: Prepare) -> None:
-    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT), 2)
-    if prepare is not None:
-        prepare()
-    sys.exit(run(arguments))
 
 
 @pytest.fixture(scope="module")
 def start() -> Iterator[Callable[..., BaseProcess]]:
     """Start clipcli as a process of its own; what it says goes to the file `stderr`."""
-    FORKS.set_forkserver_preload(["clipcli.api", "clipcli.cli.app"])
+    FORKS.set_forkserver_preload(["clipcli.models.encoder", "clipcli.cli.app"])
     processes: list[BaseProcess] = []
 
     def call(*arguments: object, stderr: Path, prepare: Prepare = None) -> BaseProcess:
         words = [str(argument) for argument in arguments]
-        process = FORKS.Process(target=_child, args=(words, stderr, prepare))
+        process = FORKS.Process(target=run_forked, args=(words, stderr, prepare))
         processes.append(process)
         process.start()
         return process
@@ -461,11 +451,6 @@ def test_two_runs_at_once_share_a_new_cache(
 # --- full and read-only disks
 
 
-def limit_files(n_bytes: int) -> None:
-    """A file may not grow past this: the same error at the same place as a full disk."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
-
-
 @pytest.mark.parametrize("n_bytes", [1_000, 100_000, 300_000])
 def test_a_full_disk_costs_a_warning(
     start: Start, embed: Embed, cli: Cli, cache: Path, album: Path, tmp_path: Path, n_bytes: int
@@ -493,15 +478,6 @@ def public() -> Iterator[Path]:
         yield Path(name)
 
 
-def drop_rights(folder: Path) -> None:
-    """Import whatever a run needs, then give up the rights of the user root."""
-    arguments = ["embed", str(folder / "album"), "--model", str(folder / "vit.pt"), "-q"]
-    imports = str(folder / "imports")
-    assert run([*arguments, "--cache-dir", imports, "-o", f"{imports}.npy"]) == 0
-    assert run(["cache", "verify", "--cache-dir", imports, "--quiet"]) == 0
-    exec(DROP_RIGHTS, {"os": os})
-
-
 @pytest.mark.parametrize(
     ("state", "n_known_photos"), [("read-only", N_PHOTOS), ("empty", 0), ("closed", 0)]
 )
@@ -512,7 +488,9 @@ def test_a_cache_that_cannot_be_written_is_read_where_it_can_be(
     (public / "album").chmod(0o755)
     shutil.copy(VIT, public / "vit.pt")
     cache, results = public / "closed" / "cache", public / "results"
-    arguments = ("embed", public / "album", "--model", public / "vit.pt", "--cache-dir", cache)
+    what = ("embed", public / "album", "--model", public / "vit.pt")
+    arguments = (*what, "--cache-dir", cache)
+    rehearsal = (*what, "--cache-dir", public / "other", "-o", public / "other.npy", "--quiet")
     if state == "empty":
         cache.mkdir(parents=True)
     else:
@@ -525,9 +503,8 @@ def test_a_cache_that_cannot_be_written_is_read_where_it_can_be(
     results.mkdir()
     results.chmod(0o777)
     stderr = public / "stderr"
-    process = start(
-        *arguments, "-o", results / "all.npy", stderr=stderr, prepare=partial(drop_rights, public)
-    )
+    drop = partial(drop_rights, *rehearsal)
+    process = start(*arguments, "-o", results / "all.npy", stderr=stderr, prepare=drop)
     process.join(60)
     (public / "closed").chmod(0o755)
     lines = stderr.read_text().splitlines()
@@ -541,16 +518,14 @@ def test_a_cache_that_cannot_be_written_is_read_where_it_can_be(
 
 @pytest.mark.parametrize("command", ["info", "clear"])
 def test_a_cache_that_cannot_be_come_to_is_one_line(
-    start: Start, public: Path, album: Path, command: str
+    start: Start, public: Path, command: str
 ) -> None:
-    shutil.copytree(album, public / "album")
-    shutil.copy(VIT, public / "vit.pt")
     cache = public / "closed" / "cache"
     cache.mkdir(parents=True)
     cache.parent.chmod(0o000)
-    arguments = ("cache", command, "--cache-dir", cache)
     stderr = public / "stderr"
-    process = start(*arguments, stderr=stderr, prepare=partial(drop_rights, public))
+    drop = partial(drop_rights, "cache", "verify", "--cache-dir", public / "other", "--quiet")
+    process = start("cache", command, "--cache-dir", cache, stderr=stderr, prepare=drop)
     process.join(60)
     cache.parent.chmod(0o755)
     lines = stderr.read_text().splitlines()

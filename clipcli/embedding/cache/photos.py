@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
     from clipcli.records import Embedding
 
 PREPROCESSING_VERSION = 1  # to be raised when the same options give other pixels
-SETTLED_NS = 2_000_000_000  # clocks of file systems are coarse: a later change may not show
+SETTLED_NS = 2_000_000_000  # file times are coarse: two changes within 2 s may look like one
 _INT64_MAX = 2**63 - 1
 
 _BY_PATH = (
     "SELECT n, vector, checksum, middle_only"
-    " FROM asked CROSS JOIN file USING (path, size, mtime_ns, ctime_ns, inode)"
+    " FROM wanted_file CROSS JOIN file USING (path, size, mtime_ns, ctime_ns, inode)"
     " CROSS JOIN pixels USING (content) CROSS JOIN embedding USING (pixels)"
     " WHERE preprocessing = ? AND model = ?"
 )
@@ -52,19 +51,19 @@ class FileState:
         return cls(stat.st_size, *(number & _INT64_MAX for number in numbers))
 
     def is_settled(self, read_at_ns: int) -> bool:
-        """Not changed so shortly before being read that another change could look the same."""
+        """Whether its last change lies far enough back for another one to show in the times."""
         return all(
             abs(read_at_ns - changed_ns) >= SETTLED_NS
             for changed_ns in (self.mtime_ns, self.ctime_ns)
         )
 
 
-# kept of a file that cannot be trusted: it equals no file's, and `prune` knows what it leads to
+# a placeholder that matches no file and keeps the row for `prune`
 NOT_TRUSTED = FileState(-1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Known:
+class CachedEmbedding:
     """An embedding from before: unit float32 [d]; `middle_only` as in `records.Embedded`."""
 
     embedding: Embedding
@@ -72,57 +71,52 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where pixels came from. `content`: SHA-256 of the file; `state` is None for a file that
-    cannot be trusted to be the same when it looks the same."""
+class PhotoEntry:
+    """What the cache is to keep of a photograph.
+
+    content: SHA-256 of its file; state: None where a file that looks the same later may be
+    another; pixels: their SHA-256, None if the content was known; embedding: None if the pixels
+    were known.
+    """
 
     path: str
     content: bytes
     state: FileState | None
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What to remember of a photograph. `pixels`: their SHA-256, None if the content was known;
-    `embedding` is None if the pixels were known."""
-
-    source: Source
     pixels: bytes | None = None
     middle_only: bool = False
     embedding: Embedding | None = None
 
-    def with_embedding(self, embedding: Embedding) -> Learned:
-        return replace(self, embedding=embedding)
-
 
 class PhotoMemory:
-    """What one model, in one precision and with one preprocessing, said of photographs.
+    """The embeddings that one model, precision and preprocessing gave photographs.
 
-    `preprocessing`: the options that change pixels, as `DecodeOptions.describe` has them.
+    `preprocessing`: what changes pixels, as `DecodeOptions.name`.
     """
 
     def __init__(self, cache: Cache, spec: ModelSpec, preprocessing: str) -> None:
-        described = json.dumps([PREPROCESSING_VERSION, preprocessing, asdict(spec.preprocess)])
+        # the key on disk holds the options as version 0.1.0 spelled them, so that old caches serve
+        words = "--reference" if preprocessing == "reference" else f"--fit {preprocessing}"
+        words = words.replace(" exact", " --exact")
+        described = json.dumps([PREPROCESSING_VERSION, words, asdict(spec.preprocess)])
         self._cache = cache
         self._spec = spec
         self._preprocessing = hashlib.sha256(described.encode()).digest()[:16]
         self._model = model_key(spec)
 
-    def by_path(self, paths: Sequence[str]) -> list[Known | None]:
+    def by_path(self, paths: Sequence[str]) -> list[CachedEmbedding | None]:
         """For each path what is known of its file, which is looked at and not opened."""
-        known: list[Known | None] = [None] * len(paths)
-        asked = (
+        known: list[CachedEmbedding | None] = [None] * len(paths)
+        files = (
             (n, _key(path), state.size, state.mtime_ns, state.ctime_ns, state.inode)
             for n, path in enumerate(paths)
             if (state := _state(path)) is not None
         )
-        for n, *row in self._cache.select_asked(
-            asked, _BY_PATH, (self._preprocessing, self._model)
-        ):
+        which = (self._preprocessing, self._model)
+        for n, *row in self._cache.select_files(files, _BY_PATH, which):
             known[n] = self._known(row)
         return known
 
-    def by_content(self, content: bytes) -> Known | None:
+    def by_content(self, content: bytes) -> CachedEmbedding | None:
         """What is known of a file with this SHA-256."""
         (row,) = self._cache.select(_BY_CONTENT, [(content, self._preprocessing, self._model)])
         return self._known(row)
@@ -132,26 +126,21 @@ class PhotoMemory:
         (row,) = self._cache.select(_BY_PIXELS, [(pixels, self._model)])
         return None if row is None else vector(row[0], row[1], self._spec.embed_dim)
 
-    def remember(self, learned: Sequence[Learned]) -> None:
-        """Keep all of it, in one short transaction."""
-        if not learned:
+    def remember(self, entries: Sequence[PhotoEntry]) -> None:
+        """Keep all of them, in one short transaction."""
+        if not entries:
             return
         files = [
-            (
-                _key(one.source.path),
-                *astuple(one.source.state or NOT_TRUSTED),
-                one.source.content,
-            )
-            for one in learned
+            (_key(one.path), *astuple(one.state or NOT_TRUSTED), one.content) for one in entries
         ]
         pixels = [
-            (one.source.content, self._preprocessing, one.pixels, one.middle_only)
-            for one in learned
+            (one.content, self._preprocessing, one.pixels, one.middle_only)
+            for one in entries
             if one.pixels is not None
         ]
         embeddings = [
             (one.pixels, self._model, blob := to_blob(one.embedding), checksum(blob))
-            for one in learned
+            for one in entries
             if one.embedding is not None
         ]
         self._cache.write(
@@ -163,11 +152,11 @@ class PhotoMemory:
             ]
         )
 
-    def _known(self, row: Sequence[Any] | None) -> Known | None:
+    def _known(self, row: Sequence[Any] | None) -> CachedEmbedding | None:
         if row is None:
             return None
         embedding = vector(row[0], row[1], self._spec.embed_dim)
-        return None if embedding is None else Known(embedding, bool(row[2]))
+        return None if embedding is None else CachedEmbedding(embedding, bool(row[2]))
 
 
 ADD_MODEL = "INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?)"
@@ -191,11 +180,6 @@ def vector(blob: bytes, expected_checksum: int, embed_dim: int) -> Embedding | N
     if len(blob) != 4 * embed_dim or checksum(blob) != expected_checksum:
         return None
     return np.frombuffer(blob, "<f4").astype(np.float32)  # a copy, which can be written to
-
-
-def read_at_ns() -> int:
-    """Now, in the clock of `FileState`."""
-    return time.time_ns()
 
 
 def _key(path: str) -> bytes:

@@ -5,34 +5,33 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from importlib import metadata
 from pathlib import Path
 
-from clipcli.embedding.cache.photos import FileState, read_at_ns
+from clipcli.embedding.cache.photos import FileState
 from clipcli.embedding.cache.store import Cache, checksum
+from clipcli.models.request import ModelRequest
 from clipcli.models.spec import ModelSpec
 
-SPEC_VERSION = 1  # to be raised when fingerprints or choices are made in another way
+SPEC_VERSION = 2  # to be raised when fingerprints or choices are made in another way
 
 
 class SpecMemory:
-    """The `ModelSpec` of files that have not changed since, on the machine that they ran on.
+    """The `ModelSpec` of files that have not changed since, on the machine that they ran on."""
 
-    `asked`: the options that had a say: device, precision, activation.
-    """
-
-    def __init__(self, cache: Cache, files: Sequence[Path], asked: Sequence[str | None]) -> None:
+    def __init__(self, cache: Cache, files: Sequence[Path], request: ModelRequest) -> None:
         self._cache = cache
         states = [(str(path.absolute()), FileState.of(path.stat())) for path in files]
-        self._is_settled = all(state.is_settled(read_at_ns()) for _, state in states)
+        self._is_settled = all(state.is_settled(time.time_ns()) for _, state in states)
         self._key = json.dumps(
             [
                 SPEC_VERSION,
                 [(path, *astuple(state)) for path, state in states],
-                list(asked),
+                [request.device, request.precision, request.activation],
                 _machine(),
             ]
         )
@@ -57,12 +56,8 @@ class SpecMemory:
 
 def _machine() -> list[str | bool | None]:
     """What `auto` depends on: this host, its torch, and the GPUs that can be seen."""
-    torch_version = None
+    torch = None
     with suppress(metadata.PackageNotFoundError):  # where its description cannot be read
-        torch_version = metadata.version("torch")
-    return [
-        platform.node(),
-        torch_version,
-        os.environ.get("CUDA_VISIBLE_DEVICES"),
-        os.path.exists("/dev/nvidiactl"),
-    ]
+        torch = metadata.version("torch")
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [platform.node(), torch, gpus, os.path.exists("/dev/nvidiactl")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from clipcli.embedding.cache.photos import ADD_MODEL, model_key, model_row, to_blob, vector
@@ -18,7 +18,7 @@ _INSERT = "INSERT OR REPLACE INTO text VALUES (?, ?, ?, ?)"
 
 
 class TextMemory:
-    """What one model, in one precision, said of texts."""
+    """The embeddings that one model, in one precision, gave texts, and which words it knows."""
 
     def __init__(self, cache: Cache, spec: ModelSpec) -> None:
         self._cache = cache
@@ -28,13 +28,13 @@ class TextMemory:
     def embeddings(self, texts: Sequence[str], truncate: bool) -> list[Embedding | None]:
         """For each text its embedding, unit float32 [d], or None.
 
-        One that had to be truncated is known only to those who allow it.
+        The embedding of a truncated text is given only where `truncate` allows it.
         """
         rows = self._select([_digest(text, truncate) for text in texts])
         return [row and vector(row[0], row[1], self._spec.embed_dim) for row in rows]
 
     def remember(
-        self, texts: Sequence[str], truncate: bool, embeddings: Sequence[Embedding]
+        self, texts: Sequence[str], truncate: bool, embeddings: Iterable[Embedding]
     ) -> None:
         """Keep the embeddings of these texts."""
         keys = [_digest(text, truncate) for text in texts]

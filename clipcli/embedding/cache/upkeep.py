@@ -11,13 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from clipcli.embedding.cache.store import (
-    NewerCacheError,
-    checksum,
-    connect,
-    connect_read_only,
-    transaction,
-)
+from clipcli.embedding.cache.schema import NewerCacheError, transaction
+from clipcli.embedding.cache.store import checksum, connect, connect_read_only
 from clipcli.errors import CacheError, one_line
 
 UNIT_LENGTH_ERROR = 1e-3
@@ -159,5 +154,5 @@ def _opened(path: Path, to_read: bool = False) -> Iterator[sqlite3.Connection]:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The file, and what SQLite keeps beside it. The log goes first: it is nothing by itself."""
+    """The file, and what SQLite keeps beside it; its log first, which is of no use alone."""
     return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "")]
