@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.evaluation.metrics import Z_95, Interval, wilson_interval
-from clipcli.labelling import probe
-from clipcli.labelling.probe import Floats, Indices
-from clipcli.labelling.zero_shot import Classifier
+from clipcli.labelling import probe_fit
+from clipcli.labelling.classifier import Classifier
+from clipcli.labelling.probe_fit import Indices
+from clipcli.models.score import Floats
 
 
 @dataclass(frozen=True)
 class Point:
     """Accuracies as fractions, over all splits; gain is the probe's less zero-shot's.
 
-    The intervals are 95 %, for other photographs of the same kind: a photograph counts once,
-    with the share of the splits that tested it in which it was right.
+    The intervals are 95 %, for other photographs of the same kind. Each photograph counts once:
+    with the share of its tests, one in each split that did not teach it, in which it was right.
     """
 
     shots: int
@@ -32,7 +33,8 @@ class Point:
 
 
 def most_shots(truth: Indices) -> int:
-    """So many of each label can be taught that one is left to test, of labels that have any."""
+    """How many of each label can be taught while one is left to test; labels without photographs
+    do not count."""
     counts = np.bincount(truth)
     return int(counts[counts > 0].min()) - 1
 
@@ -50,15 +52,14 @@ def learning_curve(
     embeddings: float32 [n, d]; truth: int [n]. `shots` are at most `most_shots(truth)`.
     """
     x = embeddings.astype(np.float64)
-    zero_shot = classifier.logit_scale * x @ classifier.embeddings.astype(np.float64).T
-    zero_right = zero_shot.argmax(axis=1) == truth
+    zero_right = classifier.label_logits(embeddings).argmax(axis=1) == truth
     for n_shots in shots:
         random = np.random.default_rng(seed)  # a split's photographs are the next one's too
         n_tested = np.zeros(len(truth))
         n_right = np.zeros(len(truth))
         for _ in range(n_splits):
             taught = _draw(truth, n_shots, random)
-            weights = probe.fit(embeddings[taught], truth[taught], classifier).weights
+            weights = probe_fit.fit(embeddings[taught], truth[taught], classifier).weights
             left = np.setdiff1d(np.arange(len(truth)), taught)
             answers = (x[left] @ weights.T).argmax(axis=1)
             n_tested[left] += 1

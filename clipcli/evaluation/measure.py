@@ -1,9 +1,10 @@
 """Labelled photographs to figures: what `clipcli eval` measures. It never prints.
 
-truth.read_truth -> pipeline.embed -> judge -> measure -> page, JSON
-Truth               Embedded          Judged   Evaluation
+truth.read_truth -> Embedder.embed_photos -> judge -> measure -> page, JSON
+Truth               Embedded                 JudgedPhoto   Evaluation
 
-Photographs are embedded once a model; each set of templates then is one `judge` and one `measure`.
+Photographs are embedded once for each model; each set of templates is then one `judge` and one
+`measure`.
 """
 
 from __future__ import annotations
@@ -15,31 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.errors import UsageError
 from clipcli.evaluation import metrics
 from clipcli.evaluation.metrics import Bin, Interval
+from clipcli.files.made_by import as_options
 from clipcli.labelling import zero_shot
-from clipcli.labelling.zero_shot import Classifier
-from clipcli.labels.label import Label, Text
-from clipcli.models.spec import ModelSpec
-from clipcli.photos.truth import model_words
-from clipcli.records import Embedded, Failure, Prediction
+from clipcli.labelling.classifier import Classifier
+from clipcli.records import Embedded, Failure, MadeBy, Prediction
 
 TOP_K = 5
 N_AT_ONCE = 1024  # photographs whose scores of all labels are in memory
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was measured: a model, how it saw the photographs, and its templates."""
-
-    spec: ModelSpec
-    preprocessing: str
-    templates: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Judged:
+class JudgedPhoto:
     """A photograph, its true label, and its best labels, best first."""
 
     path: str
@@ -78,8 +67,8 @@ class Evaluation:
     `per_label`.
     """
 
-    asked: Asked
-    judged: list[Judged]
+    made_by: MadeBy
+    judged: list[JudgedPhoto]
     top1: float
     interval: Interval
     top5: float
@@ -96,32 +85,9 @@ class Evaluation:
         return len(self.judged)
 
 
-def folder_labels(names: Iterable[str]) -> list[Label]:
-    """Labels as folders name them: `_` is shown to the model as a space."""
-    return [Label(name, (Text(model_words(name)),)) for name in names]
-
-
-def match_labels(truth: Sequence[str], chosen: Sequence[Label]) -> dict[str, str]:
-    """For each true label the chosen one of the same name, or of the same words.
-
-    Raises UsageError for true labels that are not among the chosen ones.
-    """
-    names = {model_words(label.name): label.name for label in chosen}
-    names |= {label.name: label.name for label in chosen}
-    matched = {label: names.get(label) or names.get(model_words(label)) for label in truth}
-    missing = [label for label, name in matched.items() if name is None]
-    if missing:
-        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-        raise UsageError(
-            f"{', '.join(missing[:10])}{more}: among the true labels and not among the chosen;"
-            " add what is missing to --labels or --labels-file"
-        )
-    return {label: name for label, name in matched.items() if name is not None}
-
-
 def judge(
     embedded: Sequence[Embedded], truth: Mapping[str, str], classifier: Classifier
-) -> list[Judged]:
+) -> list[JudgedPhoto]:
     """The best five labels of each photograph beside its true one.
 
     truth: path -> the name that the classifier has for its label.
@@ -132,13 +98,13 @@ def judge(
         embeddings = np.stack([record.embedding for record in some])
         labelled = zero_shot.label_photos(embeddings, classifier, TOP_K)
         judged += [
-            Judged(record.path, truth[record.path], predictions)
+            JudgedPhoto(record.path, truth[record.path], predictions)
             for record, predictions in zip(some, labelled, strict=True)
         ]
     return judged
 
 
-def measure(judged: list[Judged], names: Sequence[str], asked: Asked) -> Evaluation:
+def measure(judged: list[JudgedPhoto], names: Sequence[str], made_by: MadeBy) -> Evaluation:
     """All figures of one classifier. judged: at least one; names: all labels that it chose from."""
     index = {name: place for place, name in enumerate(names)}
     truth = np.array([index[one.truth] for one in judged])
@@ -149,7 +115,7 @@ def measure(judged: list[Judged], names: Sequence[str], asked: Asked) -> Evaluat
     n_in_top5 = sum(one.truth in [p.label for p in one.predictions] for one in judged)
     bins = metrics.reliability(probabilities, truth == predicted)
     return Evaluation(
-        asked=asked,
+        made_by=made_by,
         judged=judged,
         top1=n_right / len(judged),
         interval=metrics.wilson_interval(n_right, len(judged)),
@@ -170,7 +136,7 @@ def paired_interval(first: Evaluation, other: Evaluation) -> Interval:
     return metrics.paired_interval(right, other_right)
 
 
-def worst_mistakes(evaluation: Evaluation, n: int) -> list[Judged]:
+def worst_mistakes(evaluation: Evaluation, n: int) -> list[JudgedPhoto]:
     """The wrong answers that were given with the highest probability."""
     wrong = [one for one in evaluation.judged if not one.is_right]
     return sorted(wrong, key=lambda one: -one.predictions[0].probability)[:n]
@@ -199,18 +165,18 @@ def json_object(evaluations: Sequence[Evaluation], failed: Iterable[Failure]) ->
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
-    asked = evaluation.asked
+    made_by = evaluation.made_by
     return {
         "top1": evaluation.top1,
         "interval": list(evaluation.interval),
         "top5": evaluation.top5,
         "mean_recall": evaluation.mean_recall,
         "ece": evaluation.ece,
-        "model": asked.spec.name,
-        "fingerprint": asked.spec.fingerprint,
-        "precision": asked.spec.precision,
-        "preprocessing": asked.preprocessing,
-        "templates": list(asked.templates),
+        "model": made_by.model,
+        "fingerprint": made_by.fingerprint,
+        "precision": made_by.precision,
+        "preprocessing": as_options(made_by.preprocessing),
+        "templates": list(made_by.templates),
     }
 
 

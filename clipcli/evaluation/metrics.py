@@ -83,26 +83,20 @@ def mean_recall(confusion: Indices) -> float:
     return float(np.nanmean(recalls(confusion)))
 
 
-def reliability(probabilities: Floats, right: Right, n_bins: int = N_BINS) -> list[Bin]:
+def reliability(probabilities: Floats, right: Right) -> list[Bin]:
     """What the probabilities of the answers promised and what came of it, in bins of equal width.
 
     Empty bins are left out. Source: Guo et al. 2017, "On Calibration of Modern Neural Networks".
     """
-    edges = np.arange(n_bins + 1) / n_bins
-    places = np.clip(np.searchsorted(edges, probabilities, side="left") - 1, 0, n_bins - 1)
+    edges = np.arange(N_BINS + 1) / N_BINS
+    places = np.clip(np.searchsorted(edges, probabilities, side="left") - 1, 0, N_BINS - 1)
     bins = []
-    for place in range(n_bins):
+    for place in range(N_BINS):
         is_in = places == place
         if is_in.any():
-            bins.append(
-                Bin(
-                    float(edges[place]),
-                    float(edges[place + 1]),
-                    int(is_in.sum()),
-                    float(probabilities[is_in].mean()),
-                    float(right[is_in].mean()),
-                )
-            )
+            low, high = float(edges[place]), float(edges[place + 1])
+            said, true = float(probabilities[is_in].mean()), float(right[is_in].mean())
+            bins.append(Bin(low, high, int(is_in.sum()), said, true))
     return bins
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from clipcli.embedding.embedder import Embedder
 from clipcli.errors import TextTooLongError, UsageError
-from clipcli.labelling import zero_shot
-from clipcli.labelling.zero_shot import Classifier
+from clipcli.labelling.classifier import Classifier, unit
+from clipcli.labels.folder_labels import model_words
 from clipcli.labels.label import (
     DEFAULT_TEMPLATE,
     Label,
@@ -22,7 +22,6 @@ from clipcli.labels.label import (
     read_labels_file,
 )
 from clipcli.labels.templates import TEMPLATE_SETS
-from clipcli.photos.truth import model_words
 
 N_TEXTS_AT_ONCE = 1024
 SIBILANTS = ("ss", "us", "x", "z", "ch", "sh")
@@ -113,8 +112,8 @@ def candidate_classifiers(
 ) -> Iterator[tuple[Candidate, Classifier]]:
     """The classifier of each candidate as soon as its last template is encoded.
 
-    Every template is encoded once, whatever sets it is in; of a set, only a sum is held. A
-    candidate with a template too long for one of the words never comes.
+    Every template is encoded once, in however many sets it is; only the sum of each set is kept in
+    memory. A candidate with a template too long for one of the words is left out.
     """
     classes = [
         texts
@@ -132,7 +131,7 @@ def candidate_classifiers(
         class_of_word += [row] * (len(texts) - len(fixed))
     names = tuple(label.name for label in labels)
     n_classes = tuple(len(label.texts) if label.is_any else 1 for label in labels)
-    logit_scale = embedder.spec.logit_scale
+    score = embedder.spec.score
     sums: dict[Candidate, NDArray[np.float64]] = {}
     n_missing = {candidate: len(candidate.templates) for candidate in candidates}
     members: dict[str, list[Candidate]] = {}
@@ -145,10 +144,8 @@ def candidate_classifiers(
             np.add.at(total, class_of_word, of_words)
             n_missing[candidate] -= 1
             if not n_missing[candidate]:
-                rows = [
-                    zero_shot.unit(row, "the prompts of a label") for row in sums.pop(candidate)
-                ]
-                classifier = Classifier(names, np.stack(rows), logit_scale, n_classes)
+                rows = [unit(row, "the prompts of a label") for row in sums.pop(candidate)]
+                classifier = Classifier(names, np.stack(rows), score, n_classes)
                 yield candidate, classifier
 
 
@@ -169,9 +166,7 @@ def _in_templates(
         try:
             embeddings = embedder.encode_texts(flat, truncate)
         except TextTooLongError:
-            from clipcli.models.tokenizer import longest
-
-            limit = embedder.spec.context_length
+            limit, longest = embedder.spec.context_length, embedder.tokenizer.longest
             filled = {name: of for name, of in filled.items() if longest(of) <= limit}
             flat = [prompt for of_template in filled.values() for prompt in of_template]
             embeddings = embedder.encode_texts(flat, truncate)

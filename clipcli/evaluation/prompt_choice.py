@@ -28,8 +28,8 @@ from clipcli.evaluation.prompt_candidates import (
     candidate_classifiers,
     spelled_out,
 )
-from clipcli.labelling import pipeline, zero_shot
-from clipcli.labelling.zero_shot import Classifier
+from clipcli.labelling.calibration import stratified_folds
+from clipcli.labelling.classifier import Classifier, build_classifier
 from clipcli.labels.label import DEFAULT_TEMPLATE, Label
 
 N_PHOTOS_LEAST = 10  # with five held out, five gained and none lost are just beyond chance
@@ -119,7 +119,7 @@ def choose(
     held_out = Half(photos.embeddings[second], photos.truth[second])
 
     def judged(labels: Sequence[Label], templates: Sequence[str]) -> Right:
-        classifier = pipeline.build_classifier(embedder, labels, templates, truncate)
+        classifier = build_classifier(embedder, labels, templates, truncate)
         return right(held_out, classifier)
 
     default = before = judged(labels, [DEFAULT_TEMPLATE])
@@ -153,10 +153,8 @@ def choose(
 
 def halves(truth: Indices, seed: int) -> tuple[Indices, Indices]:
     """Indices of two halves, in rising order, with the same share of every label in each."""
-    random = np.random.default_rng(seed)
-    shuffled = random.permutation(len(truth))
-    by_label = shuffled[np.argsort(truth[shuffled], kind="stable")]
-    return np.sort(by_label[0::2]), np.sort(by_label[1::2])
+    folds = stratified_folds(truth, 2, seed)
+    return np.flatnonzero(folds == 0), np.flatnonzero(folds == 1)
 
 
 def choose_words(
@@ -174,7 +172,7 @@ def choose_words(
     """
     options = [list(dict.fromkeys([label, *rewordings.get(label.name, ())])) for label in labels]
     flat = [option for some in options for option in some]
-    of_options = pipeline.build_classifier(embedder, flat, [DEFAULT_TEMPLATE], truncate)
+    of_options = build_classifier(embedder, flat, [DEFAULT_TEMPLATE], truncate)
     starts = np.cumsum([0, *map(len, options)]).tolist()
     scores = np.concatenate(list(_scores(half, _part(of_options, starts[:-1]))))
     of_truth = np.take_along_axis(scores, half.truth[:, None], axis=1)  # [n, 1]
@@ -187,7 +185,7 @@ def choose_words(
             if len(some) == 1:
                 continue
             places = range(starts[label], starts[label + 1])
-            columns = label_scores(half.embeddings, _part(of_options, places))  # [n, n_options]
+            columns = _part(of_options, places).label_logits(half.embeddings)  # [n, n_options]
             current = columns[:, [chosen[label]]]
             with np.errstate(divide="ignore"):  # of a label that has all the probability
                 others = total + np.log(-np.expm1(np.minimum(current - total, 0.0)))
@@ -230,16 +228,6 @@ def rank_templates(
     return [(candidate, int(rights[candidate].sum())) for candidate in ranking]
 
 
-def label_scores(embeddings: NDArray[np.float32], classifier: Classifier) -> Floats:
-    """The logits of which `scoring.label_photos` takes the softmax: [n, n_labels].
-
-    Of a label of several classes, the logarithm of the sum of their exponentials.
-    """
-    logits: Floats = embeddings.astype(np.float64) @ classifier.embeddings.astype(np.float64).T
-    logits *= classifier.logit_scale
-    return zero_shot.over_labels(np.logaddexp, logits, classifier)
-
-
 def right(half: Half, classifier: Classifier) -> Right:
     """Which photographs get their true label: bool [n]."""
     # of those equal in float32 the first, as everywhere
@@ -258,9 +246,9 @@ def is_clear_gain(gains: Floats) -> bool:
 
 
 def _scores(half: Half, classifier: Classifier) -> Iterator[Floats]:
-    """`label_scores` of some photographs after the other."""
+    """Logits of labels, [n, n_labels], of some photographs after the other."""
     for start in range(0, len(half.embeddings), N_PHOTOS_AT_ONCE):
-        yield label_scores(half.embeddings[start : start + N_PHOTOS_AT_ONCE], classifier)
+        yield classifier.label_logits(half.embeddings[start : start + N_PHOTOS_AT_ONCE])
 
 
 def _part(classifier: Classifier, labels: Sequence[int]) -> Classifier:
@@ -273,4 +261,4 @@ def _part(classifier: Classifier, labels: Sequence[int]) -> Classifier:
         for row in range(ends[label] - n, ends[label])
     ]
     names = tuple(classifier.names[label] for label in labels)
-    return Classifier(names, classifier.embeddings[rows], classifier.logit_scale, n_classes)
+    return Classifier(names, classifier.embeddings[rows], classifier.score, n_classes)

@@ -56,7 +56,7 @@ def comparison(evaluations: Sequence[Evaluation]) -> Table:
     first = evaluations[0]
     rows = []
     for number, one in enumerate(evaluations):
-        row = [one.asked.spec.name, templates_name(one.asked.templates)]
+        row = [one.made_by.model, templates_name(one.made_by.templates)]
         row += [percent(one.top1), between(one.interval), "", ""]
         if number:
             low, high = paired_interval(first, one)
@@ -77,7 +77,7 @@ def templates_name(templates: Sequence[str]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """One decimal; three for what would come out as nothing."""
+    """One decimal, or three for a share that one decimal would show as 0.0 %."""
     if share is None:
         return "-"
     return f"{100 * share:.3f} %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"

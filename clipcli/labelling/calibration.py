@@ -1,8 +1,8 @@
 """Thresholds and temperatures from a few labelled photographs; `calibration_file` keeps them.
 
-Each label's probability is a logistic regression on its contrast (`presence.contrasts`): Platt
+Each label's probability is a logistic regression on its contrast (`multi_label.contrasts`): Platt
 scaling (Platt, "Probabilistic outputs for support vector machines", 1999). A dozen photographs
-of a label say little, so its fit is held to the one that all labels share.
+of a label say little, so its fit is drawn towards one that all labels share.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.errors import UsageError
+from clipcli.labelling.classifier import Classifier
 from clipcli.labelling.multi_label import (
     DEFAULT_MIN_PROBABILITY,
-    Presence,
+    MultiLabelClassifier,
     Thresholds,
     contrasts,
-    label_cosines,
     probabilities,
-    sigmoid,
 )
-from clipcli.labelling.zero_shot import Classifier
+from clipcli.models.score import Floats, sigmoid
 
 N_FOLDS = 5
-# Of photographs that do show a label, how many may be called unknown: few enough to be looked
-# through, and fewer would let most of the strangers pass.
+# Of photographs that do show a label, how many may be called unknown. A person can look through a
+# tenth; with less, most photographs of something else would get a label.
 KNOWN_REJECTED_SHARE = 0.1
-PRIOR_PRECISION = 1.0  # a label's logit differs from the shared one by about one
+PRIOR_PRECISION = 1.0  # a label's coefficients are expected within about 1 of the shared ones
 MAX_STEPS = 100
 SMALL_STEP = 1e-9
 
@@ -60,7 +59,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Measured:
+class HeldOutRates:
     """How a calibration does on what it was not fitted to.
 
     alone: on photographs of one label; in_pairs: on two side by side, None if there were none;
@@ -78,32 +77,27 @@ class Measured:
     strangers_accepted: float | None
 
 
-def stratified_folds(labels: NDArray[np.int64], n_folds: int = N_FOLDS) -> NDArray[np.int64]:
+def stratified_folds(
+    labels: NDArray[np.int64], n_folds: int = N_FOLDS, seed: int = 0
+) -> NDArray[np.int64]:
     """A fold for each photograph, int64 [n], as even over labels and folds as can be.
 
-    labels: int64 [n]. The folds are the same every time.
+    labels: int64 [n]. The folds of a seed are the same every time.
     """
-    random = np.random.default_rng(0)
-    shuffled = random.permutation(len(labels))
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
     by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
     folds = np.empty(len(labels), dtype=np.int64)
     folds[by_label] = np.arange(len(labels)) % n_folds
     return folds
 
 
-def fit(
-    classifier: Classifier,
-    backgrounds: NDArray[np.float32],
-    alone: Examples,
-    in_pairs: Examples | None = None,
-) -> Thresholds:
+def fit(classifier: Classifier, backgrounds: NDArray[np.float32], *parts: Examples) -> Thresholds:
     """Thresholds and temperatures for a classifier's labels.
 
-    backgrounds: unit float32 [n_backgrounds, d]; alone: photographs of one label each; in_pairs:
-    photographs of several. A label that is there weighs as much as one that is not, so that 0.5
+    backgrounds: unit float32 [n_backgrounds, d]; parts: photographs of one label each, then if
+    there are any those of two. A label that is there weighs as much as one that is not, so that 0.5
     stands for even odds. Raises UsageError if cosines tell nothing about the labels.
     """
-    parts = [alone] if in_pairs is None else [alone, in_pairs]
     margins = np.concatenate(
         [contrasts(part.embeddings, classifier, backgrounds) for part in parts]
     )
@@ -123,61 +117,54 @@ def fit(
         [_line(*columns, shared) for columns in zip(standard.T, shows.T, weights.T, strict=True)]
     )
     intercepts, slopes = lines.T
-    best = label_cosines(alone.embeddings, classifier).max(axis=1)
+    best = classifier.label_cosines(parts[0].embeddings).max(axis=1)
     return Thresholds(mean - spread * intercepts / slopes, spread / slopes, none_below(best))
 
 
-def none_below(best_cosines: NDArray[np.float64]) -> float:
+def none_below(best_cosines: Floats) -> float:
     """The best cosine [n] that all but a tenth of photographs like these reach.
 
-    The k-th lowest of n is not reached by k / (n + 1) of others, on average.
+    On average, k / (n + 1) of other photographs lie below the k-th lowest of n.
     """
     k = max(1, math.floor(KNOWN_REJECTED_SHARE * (len(best_cosines) + 1)))
     return float(np.sort(best_cosines)[k - 1])
 
 
 def measure(
-    classifier: Classifier,
-    backgrounds: NDArray[np.float32],
-    alone: Examples,
-    in_pairs: Examples | None = None,
-) -> Measured:
+    classifier: Classifier, backgrounds: NDArray[np.float32], *parts: Examples
+) -> HeldOutRates:
     """Fit without one fold after the other, and judge the pictures of that fold."""
-    parts = [alone] if in_pairs is None else [alone, in_pairs]
+    alone = parts[0]
     accepted = [np.zeros_like(part.shows) for part in parts]
-    best = label_cosines(alone.embeddings, classifier).max(axis=1)
+    best = classifier.label_cosines(alone.embeddings).max(axis=1)
     rejected = np.zeros(len(best), dtype=bool)
     for fold in np.unique(alone.folds):
         fitted = fit(classifier, backgrounds, *(_where(part, part.folds != fold) for part in parts))
-        presence = Presence(classifier, backgrounds, fitted)
+        judge = MultiLabelClassifier(classifier, backgrounds, fitted)
         for part, given in zip(parts, accepted, strict=True):
             held_out = part.folds == fold
             given[held_out] = (
-                probabilities(part.embeddings[held_out], presence) >= DEFAULT_MIN_PROBABILITY
+                probabilities(part.embeddings[held_out], judge) >= DEFAULT_MIN_PROBABILITY
             )
         held_out = alone.folds == fold
         rejected[held_out] = best[held_out] < fitted.none_below
     rates = [_rates(given, part.shows) for given, part in zip(accepted, parts, strict=True)]
     given, shows = np.concatenate(accepted), np.concatenate([part.shows for part in parts])
-    return Measured(
+    return HeldOutRates(
         n_photos=len(alone.shows),
-        n_pairs=0 if in_pairs is None else len(in_pairs.shows),
+        n_pairs=sum(len(part.shows) for part in parts[1:]),
         alone=rates[0],
-        in_pairs=None if in_pairs is None else rates[1],
+        in_pairs=rates[1] if len(rates) > 1 else None,
         per_label=tuple(_rates(*columns) for columns in zip(given.T, shows.T, strict=True)),
         known_rejected=float(rejected.mean()),
         strangers_accepted=_strangers_accepted(classifier, alone),
     )
 
 
-def _line(
-    values: NDArray[np.float64],
-    targets: NDArray[np.bool_],
-    weights: NDArray[np.float64],
-    shared: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Intercept and slope [2] for one label. A label never gets likelier by fitting less: where
-    that fits best, the slope stays at a tenth of the shared one, and chances near a half."""
+def _line(values: Floats, targets: NDArray[np.bool_], weights: Floats, shared: Floats) -> Floats:
+    """Intercept and slope [2] for one label. The slope stays positive, so that a larger contrast
+    never makes the label less likely: where the fit is flatter, a tenth of the shared slope is
+    used."""
     line = _logistic(_inputs(values), targets, weights, shared)
     min_slope = shared[1] / 10
     if line[1] >= min_slope:
@@ -187,25 +174,25 @@ def _line(
     return np.array([intercept[0], min_slope])
 
 
-def _inputs(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _inputs(values: Floats) -> Floats:
     return np.stack([np.ones_like(values), values], axis=1)
 
 
 def _logistic(
-    inputs: NDArray[np.float64],
+    inputs: Floats,
     targets: NDArray[np.bool_],
-    weights: NDArray[np.float64],
-    prior: NDArray[np.float64],
-    offset: NDArray[np.float64] | float = 0.0,
-) -> NDArray[np.float64]:
+    weights: Floats,
+    prior: Floats,
+    offset: Floats | float = 0.0,
+) -> Floats:
     """Coefficients [k] of a logistic regression that is drawn towards `prior` [k].
 
-    inputs: [n, k]; targets, weights and offset, which is added to the logits: [n]. Newton's
-    steps, each halved until it goes downhill.
+    inputs: [n, k]; targets, weights and offset, which is added to the logits: [n]. By Newton's
+    method, each step halved until the loss falls.
     """
     signs = np.where(targets, 1.0, -1.0)
 
-    def loss(coefficients: NDArray[np.float64]) -> float:
+    def loss(coefficients: Floats) -> float:
         penalty = PRIOR_PRECISION * ((coefficients - prior) ** 2).sum() / 2
         logits = inputs @ coefficients + offset
         return float(weights @ np.logaddexp(0, -signs * logits) + penalty)
@@ -225,12 +212,12 @@ def _logistic(
     return coefficients
 
 
-def _balanced(shows: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Weights [n] with which those that show the label weigh as much as those that do not."""
+def _balanced(shows: NDArray[np.bool_]) -> Floats:
+    """Weights [n]: together, pictures with the label weigh as much as those without it."""
     share = shows.mean()
     if share in (0, 1):
         return np.ones(len(shows))
-    weights: NDArray[np.float64] = np.where(shows, 0.5 / share, 0.5 / (1 - share))
+    weights: Floats = np.where(shows, 0.5 / share, 0.5 / (1 - share))
     return weights
 
 
@@ -247,8 +234,8 @@ def _rates(given: NDArray[np.bool_], shows: NDArray[np.bool_]) -> Rates:
 
 
 def _strangers_accepted(classifier: Classifier, alone: Examples) -> float | None:
-    """Leave out one label after the other: which of its photographs pass for another label?"""
-    cosines = label_cosines(alone.embeddings, classifier)
+    """Leave out one label after the other: the share of its photographs that get another label."""
+    cosines = classifier.label_cosines(alone.embeddings)
     if cosines.shape[1] < 2:
         return None
     passed = []

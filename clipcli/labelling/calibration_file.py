@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from clipcli.errors import UsageError, one_line
-from clipcli.files.writers import json_text
-from clipcli.labelling.calibration import Measured, Rates
+from clipcli.files.made_by import stored_name
+from clipcli.files.rows import json_text
+from clipcli.labelling.calibration import HeldOutRates, Rates
 from clipcli.labelling.multi_label import Thresholds
 from clipcli.labels.label import Label, Text
-from clipcli.models.spec import ModelSpec
+from clipcli.records import MadeBy
 
 FORMAT = "clipcli calibration 1"
 EXPECTED = "expected a file that clipcli calibrate has written"
@@ -26,24 +28,19 @@ EXPECTED = "expected a file that clipcli calibrate has written"
 class Calibration:
     """All that is needed to use thresholds again, and to tell whether they may be used.
 
-    fingerprint and precision: of the model's `ModelSpec`; preprocessing: how pictures were
-    brought into its square, `DecodeOptions.describe`; backgrounds: the prompts that labels were
+    made_by: with the templates around the labels' words; backgrounds: the prompts that labels were
     judged against.
     """
 
-    model: str
-    fingerprint: str
-    precision: str
-    preprocessing: str
-    templates: tuple[str, ...]
+    made_by: MadeBy
     backgrounds: tuple[str, ...]
     labels: tuple[Label, ...]
     thresholds: Thresholds
-    measured: Measured
+    measured: HeldOutRates
 
 
 def to_json(calibration: Calibration) -> str:
-    """The text of a calibration's file, which `read` reads."""
+    """The text of a calibration's file, which `read_calibration` reads."""
     thresholds, measured = calibration.thresholds, calibration.measured
     per_label = [
         {**asdict(label), "threshold": threshold, "temperature": temperature, **asdict(rates)}
@@ -57,10 +54,7 @@ def to_json(calibration: Calibration) -> str:
     ]
     fields = {
         "format": FORMAT,
-        **{
-            name: getattr(calibration, name)
-            for name in ("model", "fingerprint", "precision", "preprocessing", "templates")
-        },
+        **{name: one for name, one in asdict(calibration.made_by).items() if one is not None},
         "backgrounds": calibration.backgrounds,
         "none_below": thresholds.none_below,
         "measured": {name: one for name, one in asdict(measured).items() if name != "per_label"},
@@ -70,7 +64,7 @@ def to_json(calibration: Calibration) -> str:
     return "{\n" + ",\n".join([*lines, f'"labels": [\n{rows}\n]']) + "\n}\n"
 
 
-def read(path: str) -> Calibration:
+def read_calibration(path: str) -> Calibration:
     """The calibration that a file holds. Raises UsageError for a file that holds none."""
     try:
         fields = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -87,31 +81,9 @@ def read(path: str) -> Calibration:
         raise UsageError(one_line(f"{path}: damaged: {reason}; {EXPECTED}")) from error
 
 
-def check_same_model(
-    calibration: Calibration, path: str, spec: ModelSpec, preprocessing: str
-) -> None:
-    """Raises UsageError for a calibration of another model, or of pictures read otherwise."""
-    if calibration.fingerprint != spec.fingerprint:
-        raise UsageError(
-            f"{path}: calibrated for {calibration.model}, and this is {spec.name}"
-            f"{', another model of that name' if calibration.model == spec.name else ''};"
-            f" pass --model {calibration.model}, or calibrate again"
-        )
-    if calibration.preprocessing != preprocessing:
-        raise UsageError(
-            f"{path}: calibrated with {calibration.preprocessing}, and these pictures are read"
-            f" with {preprocessing}; pass {calibration.preprocessing}, or calibrate again"
-        )
-
-
-def precision_note(calibration: Calibration, path: str, spec: ModelSpec) -> str | None:
-    """What is to be said where the model runs in another precision than it was calibrated in."""
-    if calibration.precision == spec.precision:
-        return None
-    return (
-        f"{path}: calibrated in {calibration.precision}, and this is {spec.precision}: close calls"
-        f" may end otherwise; --precision {calibration.precision} is exact"
-    )
+def digest(calibration: Calibration) -> str:
+    """SHA-256 of what it says."""
+    return hashlib.sha256(to_json(calibration).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _calibration(fields: dict[str, Any]) -> Calibration:
@@ -140,7 +112,7 @@ def _calibration(fields: dict[str, Any]) -> Calibration:
     if not backgrounds:
         raise ValueError("no background prompts")
     of = fields["measured"]
-    measured = Measured(
+    measured = HeldOutRates(
         n_photos=int(of["n_photos"]),
         n_pairs=int(of["n_pairs"]),
         alone=Rates(**of["alone"]),
@@ -150,11 +122,11 @@ def _calibration(fields: dict[str, Any]) -> Calibration:
         strangers_accepted=of["strangers_accepted"],
     )
     return Calibration(
-        model=_text(fields["model"]),
-        fingerprint=_text(fields["fingerprint"]),
-        precision=_text(fields["precision"]),
-        preprocessing=_text(fields["preprocessing"]),
-        templates=_texts(fields["templates"]),
+        made_by=MadeBy(
+            **{name: _text(fields[name]) for name in ("model", "fingerprint", "precision")},
+            preprocessing=stored_name(_text(fields["preprocessing"])),
+            templates=_texts(fields["templates"]),
+        ),
         backgrounds=backgrounds,
         labels=labels,
         thresholds=thresholds,

@@ -1,9 +1,9 @@
 """Is a label there? Each label judged on its own, and photographs that none of them fits.
 
-A softmax over labels always finds one of them, and a cosine means something else for every
-label and every photograph, so a cosine is compared with those of opposing texts to the same
-photograph: `background` prompts, which stand for all that nobody asked about, and once
-calibrated the other labels. numpy alone.
+A softmax over labels always finds one of them, and the same cosine can be high for one label and
+low for another. So a label's cosine is compared with those that other texts have to the same
+photograph: background prompts, which stand for everything that is no label, and once calibrated
+all labels. numpy alone.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.labelling import zero_shot
-from clipcli.labelling.zero_shot import Classifier
+from clipcli.labelling.classifier import Classifier, cosines_between
+from clipcli.models.score import Floats, sigmoid
 from clipcli.records import Prediction
 
-# True of any photograph, and of what lies around its subject. No kinds of things: "a photo of a
-# person" would speak against an astronaut, who is one.
+# True of any photograph, or of what surrounds its subject. They name no kinds of things: "a photo
+# of a person" would count against the label astronaut.
 BACKGROUND_PROMPTS = (
     "a photo.",
     "a photo of something.",
@@ -44,13 +45,13 @@ class Thresholds:
     whose best cosine is lower fits no label.
     """
 
-    thresholds: NDArray[np.float64]
-    temperatures: NDArray[np.float64]
+    thresholds: Floats
+    temperatures: Floats
     none_below: float
 
 
 @dataclass(frozen=True)
-class Presence:
+class MultiLabelClassifier:
     """Labels, and what they are judged against: unit float32 [n_backgrounds, d].
 
     Without `fitted` thresholds the model's own logit scale has to do.
@@ -61,71 +62,60 @@ class Presence:
     fitted: Thresholds | None = None
 
 
-def label_cosines(embeddings: NDArray[np.float32], classifier: Classifier) -> NDArray[np.float64]:
-    """Cosine of each photograph and label, the best of a label's classes: [n, n_labels]."""
-    cosines = _cosines(embeddings, classifier.embeddings)
-    return zero_shot.over_labels(np.maximum, cosines, classifier)
-
-
 def contrasts(
     embeddings: NDArray[np.float32], classifier: Classifier, backgrounds: NDArray[np.float32]
-) -> NDArray[np.float64]:
+) -> Floats:
     """How much nearer a label is than the opposing texts are on average: [n, n_labels].
 
-    Those are all labels, and the background prompts, either with half of the weight. The mean
-    takes away what a photograph has in common with any text, and since it hardly depends on one
-    of them, one label that is there does not hide another.
+    The opposing texts are all labels and the background prompts, each group with half of the
+    weight. Their mean takes away what a photograph has in common with any text. It hardly depends
+    on one text alone, so that one label that is there does not hide another.
     """
-    cosines = label_cosines(embeddings, classifier)
-    against = _cosines(embeddings, backgrounds)
+    cosines = classifier.label_cosines(embeddings)
+    against = cosines_between(embeddings, backgrounds)
     opposing = cosines.mean(axis=1, keepdims=True) + against.mean(axis=1, keepdims=True)
-    contrast: NDArray[np.float64] = cosines - opposing / 2
+    contrast: Floats = cosines - opposing / 2
     return contrast
 
 
-def probabilities(embeddings: NDArray[np.float32], presence: Presence) -> NDArray[np.float64]:
+def probabilities(embeddings: NDArray[np.float32], judge: MultiLabelClassifier) -> Floats:
     """How likely each label is there, whatever the others are: [n, n_labels].
 
-    embeddings: float32 [n, d], unit length. Without calibration that is the softmax of the label
-    against an average background prompt.
+    embeddings: float32 [n, d], unit length. Without calibration that is
+    `Score.presence`, against the background prompts.
     """
-    if presence.fitted is not None:
-        fitted = presence.fitted
-        margins = contrasts(embeddings, presence.classifier, presence.backgrounds)
+    if judge.fitted is not None:
+        fitted = judge.fitted
+        margins = contrasts(embeddings, judge.classifier, judge.backgrounds)
         return sigmoid((margins - fitted.thresholds) / fitted.temperatures)
-    scale = presence.classifier.logit_scale
-    logits = scale * label_cosines(embeddings, presence.classifier)
-    against = scale * _cosines(embeddings, presence.backgrounds)
-    average = np.logaddexp.reduce(against, axis=1) - np.log(against.shape[1])
-    return sigmoid(logits - average[:, None])
-
-
-def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logits to probabilities, without overflow."""
-    return 0.5 * (1 + np.tanh(logits / 2))
+    classifier = judge.classifier
+    against = cosines_between(embeddings, judge.backgrounds)
+    return classifier.score.presence(classifier.label_cosines(embeddings), against)
 
 
 def label_photos(
     embeddings: NDArray[np.float32],
-    presence: Presence,
+    judge: MultiLabelClassifier,
     top_k: int | None = None,
-    min_probability: float = DEFAULT_MIN_PROBABILITY,
+    min_probability: float | None = None,
     unknown: str | None = None,
 ) -> list[tuple[Prediction, ...]]:
     """All labels that are there, at most `top_k`, best first; equal ones as they were given.
 
-    embeddings: float32 [n, d], unit length. A photograph without any has `unknown` for its one
-    label, or if that is None an empty tuple.
+    embeddings: float32 [n, d], unit length. A label is there from `min_probability` on, by default
+    0.5. A photograph without any has `unknown` for its one label, or if that is None an empty
+    tuple.
     """
-    chances = probabilities(embeddings, presence)
-    cosines = label_cosines(embeddings, presence.classifier)
+    floor = DEFAULT_MIN_PROBABILITY if min_probability is None else min_probability
+    chances = probabilities(embeddings, judge)
+    cosines = judge.classifier.label_cosines(embeddings)
     labelled = []
     for chance, cosine in zip(chances, cosines, strict=True):
-        # ties as in scoring.label_photos
+        # ties as in zero_shot.label_photos
         order = np.argsort(-chance.astype(np.float32), kind="stable")
-        kept = [label for label in order if chance[label] >= min_probability][:top_k]
+        kept = [label for label in order if chance[label] >= floor][:top_k]
         there = tuple(
-            Prediction(presence.classifier.names[label], float(chance[label]), float(cosine[label]))
+            Prediction(judge.classifier.names[label], float(chance[label]), float(cosine[label]))
             for label in kept
         )
         labelled.append(there or _none(unknown, chance.max(), cosine.max()))
@@ -134,12 +124,12 @@ def label_photos(
 
 def label_photos_that_fit(
     embeddings: NDArray[np.float32],
-    presence: Presence,
-    top_k: int = 1,
+    judge: MultiLabelClassifier,
+    top_k: int | None = None,
     min_probability: float | None = None,
     unknown: str | None = None,
 ) -> list[tuple[Prediction, ...]]:
-    """The labels that `scoring.label_photos` finds, unless the photograph fits none of them.
+    """The labels that `zero_shot.label_photos` finds, unless the photograph fits none of them.
 
     It fits none if no label's probability, after the softmax, is `min_probability`, or if its
     best cosine is below the calibrated threshold. With neither to go by, it fits none if no
@@ -147,9 +137,9 @@ def label_photos_that_fit(
     None an empty tuple.
     """
     floor = 0.0 if min_probability is None else min_probability
-    labelled = zero_shot.label_photos(embeddings, presence.classifier, top_k)
-    cosines = label_cosines(embeddings, presence.classifier).max(axis=1)
-    chances = _chances_of_fit(embeddings, cosines, presence, min_probability)
+    labelled = zero_shot.label_photos(embeddings, judge.classifier, top_k or 1)
+    cosines = judge.classifier.label_cosines(embeddings).max(axis=1)
+    chances = _chances_of_fit(embeddings, cosines, judge, min_probability)
     fitting: list[tuple[Prediction, ...]] = []
     for predictions, chance, cosine in zip(labelled, chances, cosines, strict=True):
         kept = tuple(one for one in predictions if one.probability >= floor)
@@ -162,27 +152,23 @@ def label_photos_that_fit(
 
 def _chances_of_fit(
     embeddings: NDArray[np.float32],
-    best_cosines: NDArray[np.float64],
-    presence: Presence,
+    best_cosines: Floats,
+    judge: MultiLabelClassifier,
     min_probability: float | None,
-) -> list[float]:
-    """How likely each photograph fits some label, as far as there is something to go by."""
-    if presence.fitted is not None:
-        scale = presence.classifier.logit_scale
-        above = best_cosines.astype(np.float32) - np.float32(presence.fitted.none_below)
-        chances = sigmoid(scale * above.astype(np.float64))
+) -> Floats:
+    """How likely each photograph fits some label: [n]; 1 where nothing speaks about that."""
+    if judge.fitted is not None:
+        above = best_cosines.astype(np.float32) - np.float32(judge.fitted.none_below)
+        chances = sigmoid(judge.classifier.score.scale * above.astype(np.float64))
     elif min_probability is None:
-        chances = probabilities(embeddings, presence).max(axis=1)
+        chances = probabilities(embeddings, judge).max(axis=1)
     else:
         chances = np.ones(len(embeddings))
-    return [float(chance) for chance in chances]
+    return chances
 
 
 def _none(unknown: str | None, chance: float, cosine: float) -> tuple[Prediction, ...]:
-    """What stands for no label: how likely it is that the best one fails, and its cosine."""
-    return () if unknown is None else (Prediction(unknown, float(1 - chance), float(cosine)),)
-
-
-def _cosines(embeddings: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
-    product: NDArray[np.float64] = embeddings.astype(np.float64) @ others.astype(np.float64).T
-    return product
+    """In place of labels: how likely it is that not even the best one fits, and its cosine."""
+    if unknown is None:
+        return ()
+    return (Prediction(unknown, float(1 - chance), float(cosine), is_unknown=True),)

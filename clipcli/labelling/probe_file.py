@@ -2,7 +2,8 @@
 
 weights          float32 [n_labels, d]   see `probe.Probe`
 text_embeddings  float32 [n_labels, d]
-metadata["probe"]: format, labels, and the fields of `probe.Origin`. Nothing in it is a pickle.
+metadata["probe"]: format, labels, the fields of `probe.ProbeOrigin` and of its `MadeBy`. Nothing in
+it is a pickle.
 """
 
 from __future__ import annotations
@@ -15,18 +16,23 @@ from typing import Any
 import numpy as np
 
 from clipcli.errors import UsageError, one_line
+from clipcli.files.made_by import stored_name
 from clipcli.files.part_file import PartFile
-from clipcli.files.writers import json_text
-from clipcli.labelling.probe import Origin, Probe
+from clipcli.files.rows import json_text
+from clipcli.labelling.probe import Probe, ProbeOrigin
+from clipcli.records import MadeBy
 
 FORMAT = "clipcli probe 1"
+MADE_BY = ("model", "fingerprint", "precision", "preprocessing")
 
 
 def write_probe(probe: Probe, file: PartFile) -> None:
     """All of the file; `commit` is the caller's. Raises OutputError where the disk refuses."""
     from safetensors.numpy import save
 
-    described = {"format": FORMAT, "labels": probe.labels, **asdict(probe.origin)}
+    origin = asdict(probe.origin)
+    made_by = {name: value for name, value in origin.pop("made_by").items() if value is not None}
+    described = {"format": FORMAT, "labels": probe.labels, **made_by, **origin}
     arrays = {"weights": probe.weights, "text_embeddings": probe.text_embeddings}
     file.write(save(arrays, {"probe": json_text(described)}))
 
@@ -65,12 +71,13 @@ def _probe(described: Any, weights: Any, text_embeddings: Any) -> Probe:
     if not isinstance(described, dict) or described.pop("format", None) != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
     labels = described.pop("labels")
-    for name in ("templates", "shots"):
-        described[name] = tuple(described[name])
-    origin = Origin(**described)
-    texts = (*labels, *origin.templates, origin.model, origin.fingerprint, origin.precision)
-    if not all(isinstance(text, str) for text in (*texts, origin.preprocessing)):
+    names = {name: described.pop(name) for name in MADE_BY}
+    templates = tuple(described.pop("templates"))
+    if not all(isinstance(text, str) for text in (*labels, *templates, *names.values())):
         raise ValueError("a name in it is no text")
+    names["preprocessing"] = stored_name(names["preprocessing"])
+    shots = tuple(described.pop("shots"))
+    origin = ProbeOrigin(MadeBy(**names, templates=templates), shots, **described)
     if not labels or len(set(labels)) != len(labels) or len(origin.shots) != len(labels):
         raise ValueError("its labels are not one each")
     for name, array in (("weights", weights), ("text_embeddings", text_embeddings)):

@@ -1,14 +1,13 @@
 """Photographs of several things at once, made of labelled ones: two of them side by side.
 
-What a label's cosine is beside another subject cannot be seen in photographs of one subject.
+A photograph of one subject does not show how a label's cosine falls beside a second subject.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,9 @@ from clipcli.photos.preprocess import PreprocessConfig
 Pixels = NDArray[np.uint8]
 
 
-def choose(labels: NDArray[np.int64], folds: NDArray[np.int64], n_each: int) -> NDArray[np.int64]:
+def choose_pairs(
+    labels: NDArray[np.int64], folds: NDArray[np.int64], n_each: int
+) -> NDArray[np.int64]:
     """Pairs of photographs of two labels: int64 [n_pairs, 2], the same ones every time.
 
     labels and folds: int64 [n_photos]. Both are of one fold, so that a fold that is held out is
@@ -41,7 +42,7 @@ def choose(labels: NDArray[np.int64], folds: NDArray[np.int64], n_each: int) -> 
     return np.array(list(chosen), dtype=np.int64).reshape(-1, 2)
 
 
-def embed(
+def embed_pairs(
     paths: Sequence[str],
     pairs: NDArray[np.int64],
     embedder: Embedder,
@@ -59,9 +60,9 @@ def embed(
         return np.array(small)
 
     rows = np.unique(pairs)
-    halves = dict(
-        zip(rows.tolist(), _read(half, [paths[row] for row in rows], options), strict=True)
-    )
+    with ThreadPoolExecutor(options.workers or default_workers()) as pool:
+        read = pool.map(half, [paths[row] for row in rows])
+        halves = dict(zip(rows.tolist(), read, strict=True))
     encoder = embedder.encoder()
     batch_size = options.batch_size or encoder.default_batch_size
     embeddings = [np.empty((0, embedder.spec.embed_dim), dtype=np.float32)]
@@ -84,20 +85,3 @@ def side_by_side(left: Pixels, right: Pixels, config: PreprocessConfig) -> Pixel
     square[top : top + side, :side] = left
     square[top : top + side, side : 2 * side] = right
     return square
-
-
-def _read(half: Callable[[str], Pixels], paths: list[str], options: RunOptions) -> list[Pixels]:
-    n_threads = options.workers or default_workers()
-    with _pillow_limit(options.decode.max_megapixels), ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(half, paths))
-
-
-@contextmanager
-def _pillow_limit(max_megapixels: float) -> Iterator[None]:
-    """Pillow's own limit is lower than ours, and global."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from heapq import heappush, heapreplace
 from typing import Any
 
@@ -23,15 +24,16 @@ CACHED_VALUES = 1 << 18  # 1 MB of float32, which stays in a core's own cache
 _SIGN_AND_VALUE = np.array(0x8FFFE000, dtype=np.uint32).view(np.int32)
 
 
+@dataclass
 class Best:
     """The `top_k` best of what it is shown, at or above `min_similarity`; equal ones stay in the
     order in which they came."""
 
-    def __init__(self, top_k: int, min_similarity: float) -> None:
-        self.top_k = top_k
-        self.min_similarity = min_similarity
-        self._n_added = 0
-        self._heap: list[tuple[float, int, str]] = []  # the first to go on top, the later of equals
+    top_k: int
+    min_similarity: float
+    _n_added: int = field(default=0, init=False)
+    # similarity, minus the place in the order, path; the worst first, of equals the later
+    _heap: list[tuple[float, int, str]] = field(default_factory=list, init=False)
 
     @property
     def kept(self) -> list[tuple[str, float]]:
@@ -43,34 +45,27 @@ class Best:
         """What is below this would not be kept."""
         return self._heap[0][0] if len(self._heap) == self.top_k else self.min_similarity
 
-    def takes(self, similarity: float) -> bool:
-        """Whether something of this similarity would be kept."""
-        if len(self._heap) == self.top_k:
-            return similarity > self._heap[0][0]
-        return similarity >= self.min_similarity
-
-    def add(self, path: str, similarity: float) -> None:
-        if self.takes(similarity):
-            self._n_added += 1
-            entry = (similarity, -self._n_added, path)
-            if len(self._heap) < self.top_k:
-                heappush(self._heap, entry)
-            else:
-                heapreplace(self._heap, entry)
-
     def offer(
         self,
         paths: Iterable[str],
         similarities: NDArray[np.float32],
         is_left_out: Callable[[str], bool],
     ) -> None:
-        """Add many, in their order. `is_left_out` is asked only of paths that would be kept.
+        """Show it many, in their order. `is_left_out` is asked only of paths that would be kept.
 
         similarities: float32 [n], one for each path.
         """
         for path, similarity in zip(paths, similarities.tolist(), strict=True):
-            if self.takes(similarity) and not is_left_out(path):
-                self.add(path, similarity)
+            least, is_full = self.least, len(self._heap) == self.top_k
+            is_better = similarity > least or (similarity == least and not is_full)
+            if not is_better or is_left_out(path):
+                continue
+            self._n_added += 1
+            entry = (similarity, -self._n_added, path)
+            if is_full:
+                heapreplace(self._heap, entry)
+            else:
+                heappush(self._heap, entry)
 
 
 def cosines(embeddings: NDArray[np.generic], query: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,24 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clipcli.errors import NothingReadError, PhotoError
-from clipcli.models.tokenizer import token_rows
+from clipcli.models.tokenizer import clip_tokenizer
 from clipcli.records import Failure
 from clipcli.training.crops import Pictures
 from clipcli.training.distributed import Processes
+from clipcli.training.gradient import Batch
 from clipcli.training.pairs import Pair
 
 N_BATCHES_AHEAD = 2
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One process's share. pixels: uint8 [n, px, px, 3]; tokens, rows and captions as in
-    `gradient.EncodedBatch`."""
-
-    pixels: Tensor
-    tokens: Tensor
-    rows: Tensor
-    captions: Tensor
 
 
 @dataclass(frozen=True)
@@ -64,12 +54,12 @@ class Plan:
 class Captions:
     """Every caption as tokens, numbered; captions of the same tokens are the same caption.
 
-    Raises TextTooLongError as `token_rows` does.
+    Raises TextTooLongError as `Tokenizer.rows` does.
     """
 
     def __init__(self, pairs: Sequence[Pair], context_length: int, truncate: bool) -> None:
         texts = list(dict.fromkeys(text for pair in pairs for text in pair.captions))
-        rows = map(tuple, token_rows(texts, context_length, truncate))
+        rows = map(tuple, clip_tokenizer().rows(texts, context_length, truncate))
         numbers: dict[tuple[int, ...], int] = {}
         self._number = {
             text: numbers.setdefault(row, len(numbers))
@@ -93,60 +83,53 @@ class Captions:
         return torch.from_numpy(padded)
 
 
+@dataclass
 class Batches:
     """Draws and reads the batches of a plan. `on_failure` hears once of each unreadable file,
     whose batches are smaller by one."""
 
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        captions: Captions,
-        pictures: Pictures,
-        plan: Plan,
-        processes: Processes,
-        on_failure: Callable[[Failure], None],
-    ) -> None:
-        self._pairs = pairs
-        self._captions = captions
-        self._pictures = pictures
-        self._plan = plan
-        self._processes = processes
-        self._on_failure = on_failure
-        self._failed: set[int] = set()
+    pairs: Sequence[Pair]
+    captions: Captions
+    pictures: Pictures
+    plan: Plan
+    processes: Processes
+    on_failure: Callable[[Failure], None]
+    _failed: set[int] = field(default_factory=set, init=False)
 
     def read(self, steps: range, n_threads: int) -> Generator[Batch]:
-        """The batches of these steps, up to two of them being read ahead."""
+        """This process's share of each step, up to two of them being read ahead.
+
+        Its pictures are uint8 [n, px, px, 3], not yet normalised.
+        """
         pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
-        ahead: deque[list[Future[Drawn]]] = deque()
+        ahead: deque[list[Future[DrawnPair]]] = deque()
         waiting = iter(steps)
         try:
             for _ in steps:
                 while len(ahead) <= N_BATCHES_AHEAD and (step := next(waiting, None)) is not None:
-                    share = self._share(step)
-                    epoch = step // self._plan.steps_per_epoch
+                    of_step = np.array_split(self.plan.batch(step), self.processes.size)
+                    share = of_step[self.processes.rank]
+                    epoch = step // self.plan.steps_per_epoch
                     ahead.append([pool.submit(self._draw, epoch, int(n)) for n in share])
                 yield self._batch([future.result() for future in ahead.popleft()])
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _share(self, step: int) -> NDArray[np.int64]:
-        return np.array_split(self._plan.batch(step), self._processes.size)[self._processes.rank]
-
-    def _draw(self, epoch: int, number: int) -> Drawn:
-        pair = self._pairs[number]
-        chance = np.random.default_rng([self._plan.seed, epoch, number])
+    def _draw(self, epoch: int, number: int) -> DrawnPair:
+        pair = self.pairs[number]
+        chance = np.random.default_rng([self.plan.seed, epoch, number])
         text = pair.captions[int(chance.integers(len(pair.captions)))]
-        caption, meaning = self._captions.number(text), self._captions.meaning(pair, text)
+        caption, meaning = self.captions.number(text), self.captions.meaning(pair, text)
         try:
-            return Drawn(number, caption, meaning, self._pictures.square(number, chance))
+            return DrawnPair(number, caption, meaning, self.pictures.square(number, chance))
         except PhotoError as error:
-            return Drawn(number, caption, meaning, None, str(error))
+            return DrawnPair(number, caption, meaning, None, str(error))
 
-    def _batch(self, drawn: list[Drawn]) -> Batch:
+    def _batch(self, drawn: list[DrawnPair]) -> Batch:
         for one in drawn:
             if one.pixels is None and one.number not in self._failed:
                 self._failed.add(one.number)
-                self._on_failure(Failure(self._pairs[one.number].path, one.error))
+                self.on_failure(Failure(self.pairs[one.number].path, one.error))
         squares = [one.pixels for one in drawn if one.pixels is not None]
         if not squares:
             raise NothingReadError(f"not one of a batch's {len(drawn)} photographs can be read")
@@ -154,14 +137,14 @@ class Batches:
         distinct, rows = np.unique([one.caption for one in read], return_inverse=True)
         return Batch(
             torch.from_numpy(np.stack(squares)),
-            self._captions.tokens(distinct),
+            self.captions.tokens(distinct),
             torch.from_numpy(rows),
             torch.tensor([one.meaning for one in read]),
         )
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnPair:
     """A pair as one epoch sees it: a square uint8 [px, px, 3] and a caption, or an error."""
 
     number: int

@@ -4,14 +4,15 @@ augmentation used during training" (paper, 2.3); mirroring is ours, and off unle
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from clipcli.errors import PhotoError, one_line
-from clipcli.photos.decode import open_photo, readable_formats, upright_rgb
+from clipcli.photos.decode import upright_rgb
+from clipcli.photos.open_picture import open_photo, open_picture, scale_while_decoding
 from clipcli.photos.preprocess import PreprocessConfig, pixel_array
 
 if TYPE_CHECKING:
@@ -22,39 +23,37 @@ if TYPE_CHECKING:
 RESIZED_SHARE = 8 / 7  # short side of the resized picture: 256 where the model sees 224
 
 
+@dataclass
 class Pictures:
     """Photographs by number. For any thread.
 
-    Resized ones are kept in memory until they fill `memory_bytes`; the others are read anew each
+    Resized ones are kept in memory while `free_bytes` are left; the others are read anew each
     time. What comes out is the same either way.
     """
 
-    def __init__(
-        self, paths: Sequence[str], config: PreprocessConfig, flip: bool, memory_bytes: int
-    ) -> None:
-        self._paths = paths
-        self._config = config
-        self._flip = flip
-        self._free_bytes = memory_bytes
-        self._kept: dict[int, NDArray[np.uint8]] = {}
-        self._lock = Lock()
+    paths: Sequence[str]
+    config: PreprocessConfig
+    flip: bool
+    free_bytes: int
+    _kept: dict[int, NDArray[np.uint8]] = field(default_factory=dict, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
 
     def square(self, number: int, chance: np.random.Generator) -> NDArray[np.uint8]:
         """A random square of a photograph, uint8 [px, px, 3]. Raises PhotoError."""
         picture = self._resized(number)
-        px = self._config.px
+        px = self.config.px
         top, left = (int(chance.integers(side - px + 1)) for side in picture.shape[:2])
         square = picture[top : top + px, left : left + px]
-        return square[:, ::-1] if self._flip and chance.random() < 0.5 else square
+        return square[:, ::-1] if self.flip and chance.random() < 0.5 else square
 
     def _resized(self, number: int) -> NDArray[np.uint8]:
         kept = self._kept.get(number)
         if kept is not None:
             return kept
-        picture = read_resized(self._paths[number], self._config)
+        picture = read_resized(self.paths[number], self.config)
         with self._lock:
-            if number not in self._kept and picture.nbytes <= self._free_bytes:
-                self._free_bytes -= picture.nbytes
+            if number not in self._kept and picture.nbytes <= self.free_bytes:
+                self.free_bytes -= picture.nbytes
                 self._kept[number] = picture
         return picture
 
@@ -65,23 +64,12 @@ def read_resized(path: str, config: PreprocessConfig) -> NDArray[np.uint8]:
     Raises PhotoError, without the path.
     """
     short_px = math.ceil(config.px * RESIZED_SHARE)
-    try:
-        with (
-            open_photo(path) as file,
-            Image.open(file, formats=readable_formats()) as picture,
-        ):
-            if picture.format in ("JPEG", "MPO"):
-                wanted = config.draft_scale * short_px / min(picture.size)
-                width, height = picture.size
-                picture.draft(None, (math.ceil(width * wanted), math.ceil(height * wanted)))
-            picture.load()
-            upright = upright_rgb(picture)
+    with open_photo(path) as file, open_picture(file, path) as picture:
+        wanted = config.draft_scale * short_px / min(picture.size)
+        scale_while_decoding(picture, picture.width * wanted, picture.height * wanted)
+        picture.load()
+        upright = upright_rgb(picture)
         scale = short_px / min(upright.size)
         width, height = (max(short_px, round(side * scale)) for side in upright.size)
         resample = Image.Resampling[config.resample.upper()]
         return pixel_array(upright.resize((width, height), resample))
-    except PhotoError:
-        raise
-    except Exception as error:  # on a bad file Pillow may raise anything
-        message = one_line(str(error) or type(error).__name__)
-        raise PhotoError(f"no picture, or a damaged one: {message}") from error

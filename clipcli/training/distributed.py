@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among `size` of them; one alone has nothing to say to others."""
+    """This process among `size` of them; a single one exchanges nothing."""
 
     rank: int = 0
     size: int = 1
@@ -31,7 +31,7 @@ class Processes:
         n_rows = torch.zeros(self.size, dtype=torch.int64, device=rows.device)
         n_rows[self.rank] = len(rows)
         dist.all_reduce(n_rows)
-        # the same size for each is all that gloo can gather
+        # gloo gathers tensors of one size only
         padded = rows.new_zeros(int(n_rows.max()), *rows.shape[1:])
         padded[: len(rows)] = rows.detach()
         gathered = [torch.empty_like(padded) for _ in range(self.size)]
@@ -45,12 +45,7 @@ class Processes:
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])  # one message for all
-        dist.all_reduce(flat)
-        sizes = [gradient.numel() for gradient in gradients]
-        for gradient, summed in zip(gradients, torch.split(flat, sizes), strict=True):
-            gradient.copy_(summed.view_as(gradient))
+        _sum_up([parameter.grad for parameter in parameters if parameter.grad is not None])
 
     def average_statistics(self, model: nn.Module) -> None:
         """Batch norms' running means and variances, the same everywhere: what is saved by one
@@ -59,11 +54,9 @@ class Processes:
             return
         buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         if buffers:
-            flat = torch.cat([buffer.flatten() for buffer in buffers])
-            dist.all_reduce(flat)
-            averages = torch.split(flat / self.size, [buffer.numel() for buffer in buffers])
-            for buffer, average in zip(buffers, averages, strict=True):
-                buffer.copy_(average.view_as(buffer))
+            _sum_up(buffers)
+        for buffer in buffers:
+            buffer /= self.size
 
     def any(self, yes: bool, device: torch.device) -> bool:
         """Whether one of them says yes."""
@@ -72,6 +65,15 @@ class Processes:
         answer = torch.tensor(float(yes), device=device)
         dist.all_reduce(answer)
         return bool(answer > 0)
+
+
+def _sum_up(tensors: list[Tensor]) -> None:
+    """Each becomes the sum of everybody's, in one message for all."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    sizes = [tensor.numel() for tensor in tensors]
+    for tensor, summed in zip(tensors, torch.split(flat, sizes), strict=True):
+        tensor.copy_(summed.view_as(tensor))
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """The gradient of a whole batch's loss, in as little memory as a micro-batch needs.
 
 The loss compares every photograph with every caption of the batch, so it is no sum over
-micro-batches. Its gradient with respect to the embeddings is cheap, though, and they can be had
-without a graph: each tower first encodes all of the batch so, the loss gives the gradient of
-every embedding, and then each micro-batch is encoded again, with a graph, to carry its
-embeddings' gradients on (Gao et al. 2021, "Scaling deep contrastive learning batch size under
-memory limited setup"). A tower whose batch is one micro-batch keeps its graph instead.
+micro-batches. So it takes three steps (Gao et al. 2021, "Scaling deep contrastive learning batch
+size under memory limited setup"): each tower encodes the whole batch without a graph, which needs
+little memory; the loss gives the gradient of every embedding; then each micro-batch is encoded
+again, with a graph, to carry its embeddings' gradients on. A tower whose batch is one micro-batch
+keeps its graph instead, and encodes once.
 
 This is exact but for batch norm, which takes its statistics from the micro-batch, as it takes
 them from one card's share in the published training.
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,8 @@ Encode = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class EncodedBatch:
-    """What one process encodes.
+class Batch:
+    """One process's share of a step.
 
     pictures: float32 [n, 3, px, px]; tokens: int64 [m, length], each different caption once;
     rows: int64 [n], the row in `tokens` of each picture's caption; captions: int64 [n], the same
@@ -44,7 +45,7 @@ class EncodedBatch:
 
 def backward(
     model: CLIP,
-    batch: EncodedBatch,
+    batch: Batch,
     micro_batch: int,
     *,
     autocast: Callable[[], AbstractContextManager[object]],
@@ -57,20 +58,17 @@ def backward(
     the loss before its gradient is taken.
     """
 
-    def encode(tower: Encode) -> Encode:
-        def in_precision(inputs: Tensor) -> Tensor:
-            with autocast():
-                return tower(inputs).float()
-
-        return in_precision
+    def encode(tower: Encode, inputs: Tensor) -> Tensor:
+        with autocast():
+            return tower(inputs).float()
 
     trains_image = any(p.requires_grad for p in model.visual.parameters())
     trains_text = model.text_projection.requires_grad
     images, to_image = _encoded(
-        encode(model.encode_image), torch.split(batch.pictures, micro_batch), trains_image
+        partial(encode, model.encode_image), torch.split(batch.pictures, micro_batch), trains_image
     )
     texts, to_text = _encoded(
-        encode(model.encode_text), torch.split(batch.tokens, micro_batch), trains_text
+        partial(encode, model.encode_text), torch.split(batch.tokens, micro_batch), trains_text
     )
     own_texts = texts[batch.rows]
     all_images, all_texts = processes.joined(images), processes.joined(own_texts)

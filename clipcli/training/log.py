@@ -9,8 +9,14 @@ from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 
-from clipcli.training.start import write_whole
+from clipcli.files.part_file import write_whole
 
+CURVES = {  # fields of `Step` by their titles
+    "loss": "loss",
+    "learning_rate": "learning rate",
+    "logit_scale": "logit scale",
+    "images_per_s": "images/s",
+}
 PLOT_ADVICE = 'install it with: pip install "clipcli[plot]"'
 
 
@@ -51,15 +57,7 @@ def draw_curves(path: Path, steps: Sequence[Step]) -> None:
     figure = Figure(figsize=(10, 6), layout="constrained")
     FigureCanvasAgg(figure)
     at = [step.step for step in steps]
-    for place, (title, name) in enumerate(
-        (
-            ("loss", "loss"),
-            ("learning rate", "learning_rate"),
-            ("logit scale", "logit_scale"),
-            ("images/s", "images_per_s"),
-        ),
-        start=1,
-    ):
+    for place, (name, title) in enumerate(CURVES.items(), start=1):
         axes = figure.add_subplot(2, 2, place)
         axes.plot(at, [getattr(step, name) for step in steps], linewidth=1)
         axes.set_title(title)

@@ -19,10 +19,10 @@ from clipcli.records import Failure
 from clipcli.runtime.devices import choose_device, has_bfloat16
 from clipcli.runtime.process import keep_freed_memory
 from clipcli.training import log
-from clipcli.training.batches import Batch, Batches, Captions, Plan
+from clipcli.training.batches import Batches, Captions, Plan
 from clipcli.training.crops import Pictures
 from clipcli.training.distributed import Processes
-from clipcli.training.gradient import EncodedBatch, backward
+from clipcli.training.gradient import Batch, backward
 from clipcli.training.log import Step
 from clipcli.training.loss import MAX_LOGIT_SCALE
 from clipcli.training.optimizer import descend, parameter_groups, warm_cosine
@@ -73,16 +73,16 @@ class Precision:
     device: torch.device
 
     @classmethod
-    def choose(cls, asked: TrainingPrecision, device_name: str) -> Precision:
+    def choose(cls, wanted: TrainingPrecision, device_name: str) -> Precision:
         """`auto` is bf16 where the hardware has it, else float16 on CUDA, else float32.
 
         Raises UsageError for a device that is not here, or float16 on one that is not CUDA.
         """
         device = choose_device(device_name)
-        if asked == "fp16" and device.type != "cuda":
+        if wanted == "fp16" and device.type != "cuda":
             raise UsageError(f"--precision fp16 on {device}: expected fp32, bf16, or a CUDA device")
-        if asked != "auto":
-            return cls(asked, device)
+        if wanted != "auto":
+            return cls(wanted, device)
         if device.type == "cuda":
             has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
             return cls("bf16" if has_bf16 else "fp16", device)
@@ -218,15 +218,11 @@ class _Training:
     def backward(self, batch: Batch) -> float:
         """Leaves the batch's gradients in the model; its loss."""
         run, device = self.run, self.run.precision.device
-        encoded = EncodedBatch(
-            normalise(batch.pixels.to(device), run.start.preprocess),
-            batch.tokens.to(device),
-            batch.rows.to(device),
-            batch.captions.to(device),
-        )
+        pictures = normalise(batch.pictures.to(device), run.start.preprocess)
+        tokens, rows = batch.tokens.to(device), batch.rows.to(device)
         return backward(
             self.model,
-            encoded,
+            Batch(pictures, tokens, rows, batch.captions.to(device)),
             run.settings.micro_batch,
             autocast=run.precision.autocast,
             processes=run.processes,

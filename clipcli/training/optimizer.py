@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-Outcome = TypeVar("Outcome")
+Passed = TypeVar("Passed")  # what a caller's `backward` returns, such as a loss
 
 
 def parameter_groups(
@@ -38,14 +38,14 @@ def warm_cosine(n_steps: int, warm_up: int) -> Callable[[int], float]:
 
 def descend(
     optimizer: torch.optim.Optimizer,
-    backward: Callable[[int], Outcome],
+    backward: Callable[[int], Passed],
     steps: Iterable[int],
     factor: Callable[[int], float],
     *,
     max_norm: float | None = None,
     scaler: torch.amp.GradScaler | None = None,
-) -> Iterator[tuple[int, Outcome]]:
-    """One update for each step: `backward(step)` leaves gradients and says what is passed on.
+) -> Iterator[tuple[int, Passed]]:
+    """One update for each step. `backward(step)` leaves gradients; what it returns is passed on.
 
     The rate of each group is its first one times `factor(step)`, so a schedule has no state.
     max_norm: of all gradients together. scaler: of float16 gradients, which `backward` has scaled.
@@ -56,7 +56,7 @@ def descend(
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor(step)
         optimizer.zero_grad()
-        outcome = backward(step)
+        passed = backward(step)
         if max_norm is not None:
             if scaler is not None:
                 scaler.unscale_(optimizer)
@@ -69,4 +69,4 @@ def descend(
         else:
             scaler.step(optimizer)
             scaler.update()
-        yield step, outcome
+        yield step, passed

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from clipcli.errors import UsageError
+from clipcli.files.table_reader import check_filled, is_utf8, read_rows, read_text
+from clipcli.labels.folder_labels import model_words
 from clipcli.labels.label import DEFAULT_TEMPLATE, PLACE, check_templates
 from clipcli.photos.find import find_listed
-from clipcli.photos.truth import model_words, read_truth
+from clipcli.photos.truth import read_truth
 from clipcli.records import Failure
 
 EXPECTED = (
@@ -90,12 +89,14 @@ def _of_file(path: str) -> Pairs:
     if suffix == ".jsonl":
         rows = _json_rows(path)
     elif suffix in DELIMITERS:
-        rows = _table_rows(path, DELIMITERS[suffix])
+        rows = read_rows(path, COLUMNS, EXPECTED, delimiter=DELIMITERS[suffix])
     else:
         raise UsageError(f"{path}: {suffix or 'no suffix'}; {EXPECTED}")
     captions: dict[str, list[str]] = {}
     failures: dict[str, Failure] = {}
-    for named, caption in rows:
+    for where, named, caption in rows:
+        if not is_utf8(caption):
+            raise UsageError(f"{where}: a caption that is no UTF-8; save the file as UTF-8")
         found = find_listed(named, path)
         if isinstance(found, Failure):
             failures[named] = found
@@ -105,34 +106,8 @@ def _of_file(path: str) -> Pairs:
     return Pairs(pairs, list(failures.values()))
 
 
-def _table_rows(path: str, delimiter: str) -> Iterator[tuple[str, str]]:
-    """Path and caption of each row; the header, where there is one, says which is which."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
-    place_of_path, place_of_caption, width = 0, 1, 2
-    is_first = True
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            names = [cell.strip().lower() for cell in cells]
-            if is_first and all(column in names for column in COLUMNS):
-                place_of_path, place_of_caption = (names.index(column) for column in COLUMNS)
-                width = len(cells)
-            elif len(cells) != width:
-                raise UsageError(
-                    f"{path}, line {reader.line_num}: {len(cells)} columns instead of {width};"
-                    f" {EXPECTED}"
-                )
-            else:
-                row = cells[place_of_path], cells[place_of_caption].strip()
-                yield _checked(row, f"{path}, line {reader.line_num}")
-            is_first = False
-    except csv.Error as error:
-        raise UsageError(f"{path}, line {reader.line_num}: {error}; {EXPECTED}") from error
-
-
-def _json_rows(path: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+def _json_rows(path: str) -> Iterator[tuple[str, str, str]]:
+    for number, line in enumerate(read_text(path, EXPECTED).split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -142,23 +117,6 @@ def _json_rows(path: str) -> Iterator[tuple[str, str]]:
             raise UsageError(f"{where}: {error}; expected one object of JSON a line") from error
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in COLUMNS):
             raise UsageError(f'{where}: expected {{"path": "...", "caption": "..."}}')
-        yield _checked((row["path"], row["caption"].strip()), where)
-
-
-def _checked(row: tuple[str, str], where: str) -> tuple[str, str]:
-    path, caption = row
-    if not path or not caption:
-        raise UsageError(f"{where}: no {'caption' if path else 'path'}; {EXPECTED}")
-    if any("\ud800" <= character <= "\udfff" for character in caption):
-        raise UsageError(f"{where}: a caption that is no UTF-8; save the file as UTF-8")
-    return row
-
-
-def _text(path: str) -> str:
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; {EXPECTED}") from error
-    if b"\0" in data:
-        raise UsageError(f"{path}: no text file; {EXPECTED}")
-    return data.decode("utf-8-sig", "surrogateescape")  # a path may be no UTF-8
+        photo, caption = row["path"], row["caption"].strip()
+        check_filled((photo, caption), COLUMNS, where, EXPECTED)
+        yield where, photo, caption

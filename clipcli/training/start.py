@@ -12,13 +12,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from clipcli.errors import UsageError
-from clipcli.files.part_file import PartFile
+from clipcli.files.part_file import write_whole
 from clipcli.models import catalogue
 from clipcli.models.checkpoint import checkpoint
 from clipcli.models.locate import locate
 from clipcli.models.tokenizer import clip_tokenizer
 from clipcli.network.clip import CLIP
-from clipcli.network.config import ClipConfig, EfficientNetLiteConfig, ResNetConfig
+from clipcli.network.config import ClipConfig, EfficientNetLiteConfig, VisionTransformerConfig
 from clipcli.photos.preprocess import CLIP_MEAN, CLIP_STD, PreprocessConfig
 from clipcli.records import Activation
 from clipcli.training.architectures import HEAD_WIDTH, PUBLISHED, SMALL
@@ -45,12 +45,15 @@ def open_start(
     takes it. Raises UsageError for a model that cannot be trained here."""
     sizes = SMALL | {FROM_SCRATCH + name: config for name, config in (PUBLISHED | SMALL).items()}
     if init in sizes:
-        torch.manual_seed(seed)
         config = sizes[init]
-        return Start(CLIP(config).initialize_parameters(), PreprocessConfig(config.vision.px), True)
+        with torch.random.fork_rng(devices=[]):  # what the caller draws afterwards stays the same
+            torch.default_generator.manual_seed(seed)
+            model = CLIP(config).initialize_parameters()
+        return Start(model, PreprocessConfig(config.vision.px), True)
     if init.startswith(FROM_SCRATCH):
         raise UsageError(f"--init {init}: no such size; expected one of {', '.join(sizes)}")
-    model, preprocess = checkpoint.load(locate(init, cache_dir), activation)
+    opened = checkpoint.load(locate(init, cache_dir), activation)
+    model = opened.network
     if init == catalogue.LITE or isinstance(model.config.vision, EfficientNetLiteConfig):
         raise UsageError(
             f"--init {init}: its image tower is folded for use and cannot be trained; expected"
@@ -62,7 +65,7 @@ def open_start(
             f"--init {init}: a vocabulary of {vocab_size:,} tokens; expected CLIP's"
             f" {clip_tokenizer().n_tokens:,}"
         )
-    return Start(model, preprocess, False)
+    return Start(model, opened.preprocess, False)
 
 
 def prepare(model: CLIP, freeze: Frozen | None, device: torch.device) -> CLIP:
@@ -97,36 +100,18 @@ def write_model(model: CLIP, preprocess: PreprocessConfig, path: Path) -> None:
     write_whole(path, save(openai_tensors(model), {"format": "pt"}))
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    file = PartFile(path)
-    try:
-        file.write(data)
-        file.commit()
-    except BaseException:
-        file.abandon()
-        raise
-
-
 def open_clip_config(config: ClipConfig, preprocess: PreprocessConfig) -> dict[str, object] | None:
     """What a reader must be told: None where heads of 64, QuickGELU and OpenAI's preprocessing,
     which a bare file stands for, are right."""
     vision, text = config.vision, config.text
-    if isinstance(vision, EfficientNetLiteConfig):
-        raise TypeError("the embedded model has a file format of its own")
+    assert not isinstance(vision, EfficientNetLiteConfig)  # see `open_start`
     activation = text.transformer.activation
-    if isinstance(vision, ResNetConfig):
-        width, layers, heads = vision.width * 32, list(vision.layers), vision.heads
-        tower: dict[str, object] = {"layers": layers, "width": vision.width}
-    else:
-        width, heads = vision.transformer.width, vision.transformer.heads
-        tower = {
-            "layers": vision.transformer.layers,
-            "width": width,
-            "patch_size": vision.patch_px,
-        }
+    vision_cfg: dict[str, object] = {"layers": vision.layers, "width": vision.width}
+    if isinstance(vision, VisionTransformerConfig):
+        vision_cfg["patch_size"] = vision.patch_px
     as_published = (
         activation == "quickgelu"
-        and width == heads * HEAD_WIDTH
+        and vision.head_width == HEAD_WIDTH
         and text.transformer.width == text.transformer.heads * HEAD_WIDTH
         and asdict(preprocess) == asdict(PreprocessConfig(preprocess.px, CLIP_MEAN, CLIP_STD))
     )
@@ -136,7 +121,7 @@ def open_clip_config(config: ClipConfig, preprocess: PreprocessConfig) -> dict[s
         "model_cfg": {
             "embed_dim": config.embed_dim,
             "quick_gelu": activation == "quickgelu",
-            "vision_cfg": tower | {"image_size": vision.px, "head_width": width // heads},
+            "vision_cfg": vision_cfg | {"image_size": vision.px, "head_width": vision.head_width},
             "text_cfg": {
                 "context_length": text.context_length,
                 "vocab_size": text.vocab_size,

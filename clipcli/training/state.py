@@ -2,7 +2,7 @@
 
 model.NAME         the model's tensors
 optimizer.KEY.NAME AdamW's `exp_avg`, `exp_avg_sq` and `step` of each parameter
-history            float64 [n_steps, 6]: what `history.Step` says of each step
+history            float64 [n_steps, 6]: what `log.Step` says of each step
 
 Random numbers need no state: see `batches`.
 """
@@ -19,9 +19,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from clipcli.errors import CheckpointError, UsageError
+from clipcli.files.part_file import write_whole
 from clipcli.models.checkpoint import safetensors_file
 from clipcli.network.clip import CLIP
-from clipcli.training.start import Frozen, openai_tensors, write_whole
+from clipcli.training.start import Frozen, openai_tensors
 
 FORMAT = "clipcli-training"
 

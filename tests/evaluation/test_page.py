@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import shutil
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -12,26 +14,47 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from pictures import ORIENTATIONS, noise, save_turned
+from pictures import ORIENTATIONS, noise, save_bomb, save_turned
 from PIL import Image
-from program import Result
 
+from clipcli.cli.main import run
 from clipcli.evaluation.metrics import Bin
-from clipcli.evaluation.page import THUMBNAIL_PX, thumbnail
-from clipcli.evaluation.svg import confusion_picture, reliability_picture
+from clipcli.evaluation.page import (
+    THUMBNAIL_PX,
+    confusion_picture,
+    reliability_picture,
+    thumbnail,
+)
+from clipcli.models.catalogue import lite_path
 
-Cli = Callable[..., Result]
 SVG = "{http://www.w3.org/2000/svg}"
-HOSTILE = ('<script>alert("1")</script>', "<img src=x onerror=alert(1)>")
+LABELS = (
+    '<script>alert("1")</script>',
+    "<img src=x onerror=alert(1)>",
+    '"><img src=x>',
+    "{{ 7*7 }}",
+)
+MODEL = '"><img src=x onerror=alert(1)>{{ 7*7 }}.safetensors'
+TEMPLATES = ('{} "><script>{{ 7*7 }}', "{} <b>&amp;")
+CONTROL = "\x1b[31m"  # makes a terminal write in red
+TAGS = (  # what the page itself is made of
+    "html head meta title style body h1 h2 p br b div span table tr th td figure figcaption img"
+    " svg rect text line"
+)
+ATTRIBUTES = (
+    "lang charset name content class alt src xmlns width height viewbox role aria-label x y x1 x2"
+    " y1 y2 fill fill-opacity stroke stroke-dasharray text-anchor pointer-events transform"
+)
 
 
 class Page(HTMLParser):
-    """The tags of a page with their attributes, and all its text."""
+    """The tags of a page with their attributes, and all its text, also by the tag it stands in."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.text_in: defaultdict[str, str] = defaultdict(str)
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -39,31 +62,45 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        self.text_in[self.tags[-1][0] if self.tags else ""] += data
 
 
-@pytest.fixture
-def page(cli: Cli, lite: str, example_photos: Path, tmp_path: Path) -> Page:
-    """Six photographs under hostile names, of which some are taken for something else."""
-    script, image = HOSTILE
-    rows = ["path,label"]
+@pytest.fixture(scope="module")
+def page(example_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """Six photographs, of which some are taken for something else; every name is hostile."""
+    folder = tmp_path_factory.mktemp("hostile")
+    rows = [["path", "label"]]
     for number, source in enumerate(sorted(example_photos.glob("*.jpg"))):
-        name = f"<script>{number}.jpg"
-        shutil.copy(source, tmp_path / name)
-        label = (script if number % 2 else image).replace('"', '""')
-        rows.append(f'{name},"{label}"')
-    (tmp_path / "truth.csv").write_text("\n".join(rows))
-    report = tmp_path / "page.html"
-    result = cli("eval", tmp_path / "truth.csv", "--model", lite, "--report", report)
-    assert result.code == 0
+        name = f"<script>{CONTROL}{{{{ 7*7 }}}}{number}.jpg"
+        shutil.copy(source, folder / name)
+        rows.append([name, (*LABELS, CONTROL)[number % 5]])
+    with (folder / "truth.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    model = folder / MODEL
+    model.symlink_to(lite_path())
+    templates = [word for text in TEMPLATES for word in ("--template", text)]
+    report = folder / "page.html"
+    arguments = ["eval", folder / "truth.csv", "--model", model, "--report", report, "--no-cache"]
+    assert run([*map(str, arguments), *templates, "--compare", TEMPLATES[0], "--quiet"]) == 0
     return Page(report.read_text("utf-8"))
 
 
 def test_names_are_shown_and_never_become_tags(page: Page) -> None:
-    tags = [tag for tag, _ in page.tags]
-    assert "script" not in tags
-    assert not [name for _, attributes in page.tags for name in attributes if name[:2] == "on"]
-    assert all(name in page.text for name in HOSTILE)
-    assert "<script>" in page.text
+    assert {tag for tag, _ in page.tags} <= {*TAGS.split()}
+    assert {name for _, attributes in page.tags for name in attributes} <= {*ATTRIBUTES.split()}
+    for tag in ("td", "title", "b"):  # of the tables, the matrix, the worst mistakes
+        assert [label for label in LABELS if label not in page.text_in[tag]] == []
+    for tag in ("title", "p", "td"):
+        assert MODEL in page.text_in[tag]
+    assert f"Templates: {', '.join(map(repr, TEMPLATES))}" in page.text_in["br"]
+    assert repr(TEMPLATES[0]) in page.text_in["td"]
+    assert "<script>\\x1b[31m{{ 7*7 }}" in page.text_in["span"]
+
+
+def test_a_control_character_is_shown_as_its_escape(page: Page) -> None:
+    assert CONTROL not in page.text
+    for tag in ("td", "title", "text", "span"):
+        assert "\\x1b[31m" in page.text_in[tag]
 
 
 def test_the_page_needs_nothing_but_itself(page: Page) -> None:
@@ -107,6 +144,10 @@ def test_a_thumbnail_does_not_say_where_the_photograph_was_taken(tmp_path: Path)
 
 def test_a_photograph_that_is_gone_has_no_thumbnail(tmp_path: Path) -> None:
     assert thumbnail(str(tmp_path / "gone.jpg")) is None
+
+
+def test_a_photograph_too_large_to_read_has_no_thumbnail(tmp_path: Path) -> None:
+    assert thumbnail(str(save_bomb(tmp_path / "a.png", 20_000))) is None
 
 
 def texts(svg: ElementTree.Element) -> list[str]:

@@ -13,7 +13,6 @@ from scipy.special import softmax
 
 from clipcli.embedding.embedder import Embedder
 from clipcli.errors import UsageError
-from clipcli.evaluation.measure import folder_labels
 from clipcli.evaluation.metrics import paired_interval
 from clipcli.evaluation.prompt_candidates import (
     Candidate,
@@ -32,13 +31,14 @@ from clipcli.evaluation.prompt_choice import (
     choose_words,
     halves,
     is_clear_gain,
-    label_scores,
     right,
 )
-from clipcli.labelling import pipeline
-from clipcli.labelling.zero_shot import Classifier, label_photos
+from clipcli.labelling.classifier import Classifier, build_classifier
+from clipcli.labelling.zero_shot import label_photos
+from clipcli.labels.folder_labels import folder_labels
 from clipcli.labels.label import DEFAULT_TEMPLATE, Label, Text
 from clipcli.labels.templates import IMAGENET80, TEMPLATE_SETS
+from clipcli.models.score import Score
 from clipcli.photos import truth
 from clipcli.records import Embedded, Photo
 
@@ -98,9 +98,9 @@ def test_scores_are_those_that_photographs_are_labelled_by(n_classes: tuple[int,
         return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
 
     n_labels = len(n_classes) or 6
-    classifier = Classifier(tuple(map(str, range(n_labels))), units(6), 20.0, n_classes)
+    classifier = Classifier(tuple(map(str, range(n_labels))), units(6), Score(20.0), n_classes)
     photos = units(50)
-    scores = label_scores(photos, classifier)
+    scores = classifier.label_logits(photos)
     labelled = label_photos(photos, classifier, n_labels)
     for row, predictions in zip(softmax(scores, axis=1), labelled, strict=True):
         assert {int(one.label): one.probability for one in predictions} == pytest.approx(
@@ -114,7 +114,7 @@ def test_scores_are_those_that_photographs_are_labelled_by(n_classes: tuple[int,
 def test_of_labels_in_the_same_words_the_first_is_the_answer(embedder: Embedder) -> None:
     photos = near(embedder, ["cat", "rocket"], 3)
     labels = [words("a", "cat"), words("b", "cat"), words("c", "rocket")]
-    classifier = pipeline.build_classifier(embedder, labels, [DEFAULT_TEMPLATE])
+    classifier = build_classifier(embedder, labels, [DEFAULT_TEMPLATE])
     assert right(photos, classifier).tolist() == [True] * 3 + [False] * 3
 
 
@@ -183,7 +183,7 @@ def test_candidates_classify_as_their_templates_do(embedder: Embedder) -> None:
     ]
     candidates = template_candidates()[:10]
     for candidate, found in candidate_classifiers(embedder, labels, candidates, truncate=False):
-        expected = pipeline.build_classifier(embedder, labels, candidate.templates)
+        expected = build_classifier(embedder, labels, candidate.templates)
         assert (found.names, found.n_classes) == (expected.names, expected.n_classes)
         assert found.embeddings == pytest.approx(expected.embeddings, abs=1e-6)
 
@@ -212,7 +212,7 @@ def test_a_label_spelled_out_needs_no_templates(
     spelled = spelled_out(label, templates)
     assert all(text.is_prompt for text in spelled.texts)
     found, expected = (
-        pipeline.build_classifier(embedder, [some], given).embeddings
+        build_classifier(embedder, [some], given).embeddings
         for some, given in ((spelled, ["another {}"]), (label, templates))
     )
     assert (found == expected).all()
@@ -231,8 +231,8 @@ def test_words_are_those_that_make_the_truth_most_probable(embedder: Embedder) -
 
     def mean_probability(option: Label) -> float:
         tried = [option, *labels[1:]]
-        classifier = pipeline.build_classifier(embedder, tried, [DEFAULT_TEMPLATE])
-        logits = embedder.spec.logit_scale * photos.embeddings @ classifier.embeddings.T
+        classifier = build_classifier(embedder, tried, [DEFAULT_TEMPLATE])
+        logits = embedder.spec.score.scale * photos.embeddings @ classifier.embeddings.T
         return float(softmax(logits, axis=1)[np.arange(24), photos.truth].mean())
 
     assert found == max([labels[0], *options], key=mean_probability) == words("dax", "cat")
@@ -299,7 +299,7 @@ def test_planted_words_are_found_and_measured_on_the_other_half(embedder: Embedd
     assert (choice.overall.before == choice.words_trial.before).all()
     rows = halves(photos.truth, 0)[1]
     held_out = Half(photos.embeddings[rows], photos.truth[rows])
-    saved = pipeline.build_classifier(embedder, choice.labels, ["unused {}"])
+    saved = build_classifier(embedder, choice.labels, ["unused {}"])
     assert right(held_out, saved).tolist() == choice.overall.after.tolist()
 
 
@@ -330,7 +330,7 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> tuple[Embedder, Half, lis
         str(folder / "cifar-clip.pt"), precision="fp32", cache_dir=tmp_path_factory.mktemp("cifar")
     )
     known = truth.read_truth(str(folder / "truth.csv"))
-    found = list(pipeline.embed([Photo(one.path) for one in known.photos], embedder))
+    found = list(embedder.embed_photos([Photo(one.path) for one in known.photos]))
     places = [known.labels.index(one.label) for one in known.photos]
     embeddings = [one.embedding for one in found if isinstance(one, Embedded)]
     return embedder, Half(np.stack(embeddings), np.array(places)), known.labels

@@ -13,9 +13,10 @@ from program import Result
 
 from clipcli.embedding.embedder import Embedder
 from clipcli.errors import UsageError
-from clipcli.labelling.pipeline import build_classifier
-from clipcli.labelling.zero_shot import Classifier, label_photos
+from clipcli.labelling.classifier import Classifier, build_classifier
+from clipcli.labelling.zero_shot import label_photos
 from clipcli.labels.label import Label, Text, labels_file_line, prompts_of_classes, read_labels_file
+from clipcli.models.score import Score
 
 POODLE, BEAGLE = Text("poodle"), Text("beagle")
 
@@ -75,7 +76,7 @@ def test_probabilities_are_summed_and_the_best_cosine_is_kept() -> None:
     """cat 0.5, poodle 0.48, beagle 0.47 under a scale of 100: logits 50, 48, 47."""
     photo = np.array([[0.5, 0.48, 0.47]], dtype=np.float32)
     axes = np.eye(3, dtype=np.float32)
-    (best,) = label_photos(photo, Classifier(("cat", "dog"), axes, 100.0, (1, 2)), 2)
+    (best,) = label_photos(photo, Classifier(("cat", "dog"), axes, Score(100.0), (1, 2)), 2)
     total = 1 + math.exp(-2) + math.exp(-3)
     assert [one.label for one in best] == ["cat", "dog"]
     assert [one.probability for one in best] == pytest.approx(
@@ -88,7 +89,7 @@ def test_two_good_classes_together_beat_a_better_one() -> None:
     """Logits 50 against 49.5 twice: 1 against 2 exp(-0.5) = 1.213."""
     photo = np.array([[0.5, 0.495, 0.495]], dtype=np.float32)
     axes = np.eye(3, dtype=np.float32)
-    (best,) = label_photos(photo, Classifier(("cat", "dog"), axes, 100.0, (1, 2)), 1)
+    (best,) = label_photos(photo, Classifier(("cat", "dog"), axes, Score(100.0), (1, 2)), 1)
     (dog,) = best
     assert dog.label == "dog"
     assert dog.probability == pytest.approx(2 / (2 + math.exp(0.5)), rel=1e-5)
@@ -118,7 +119,7 @@ def test_scores_of_real_photographs_are_a_hand_written_sum_and_maximum(
     classes = np.stack([*(texts(word) for word in words[:4]), texts(*words[4:])])
     for photo, record in zip(photos, found.objects, strict=True):
         cosines = classes @ np.array(photo["embedding"])
-        exponentials = np.exp(embedder.spec.logit_scale * cosines)
+        exponentials = np.exp(embedder.spec.score.scale * cosines)
         shares = exponentials / exponentials.sum()
         expected = {
             "pet": (shares[:3].sum(), cosines[:3].max()),

@@ -15,13 +15,14 @@ from sklearn.linear_model import LogisticRegression
 
 from clipcli.errors import UsageError
 from clipcli.labelling import calibration, calibration_file, multi_label, side_by_side
-from clipcli.labelling.calibration import Examples, Measured, Rates
+from clipcli.labelling.calibration import Examples, HeldOutRates, Rates
 from clipcli.labelling.calibration_file import Calibration
-from clipcli.labelling.multi_label import Presence, Thresholds
-from clipcli.labelling.zero_shot import Classifier
+from clipcli.labelling.classifier import Classifier
+from clipcli.labelling.multi_label import MultiLabelClassifier, Thresholds
 from clipcli.labels.label import Label, Text
-from clipcli.models.spec import ModelSpec
+from clipcli.models.score import Score
 from clipcli.photos.preprocess import PreprocessConfig
+from clipcli.records import MadeBy
 
 Embedding = NDArray[np.float32]
 N_LABELS = 4
@@ -37,7 +38,7 @@ def space(seed: int) -> tuple[Classifier, Embedding, np.random.Generator]:
     random = np.random.default_rng(seed)
     texts = unit(random.normal(size=(N_LABELS, DIMENSIONS)))
     backgrounds = unit(random.normal(size=(6, DIMENSIONS)))
-    return Classifier(tuple("abcd"), texts, 20.0), backgrounds, random
+    return Classifier(tuple("abcd"), texts, Score(20.0)), backgrounds, random
 
 
 def examples(classifier: Classifier, random: np.random.Generator, n_each: int = 10) -> Examples:
@@ -158,7 +159,7 @@ def test_what_is_measured_was_held_out_of_the_fit() -> None:
             backgrounds,
             Examples(known.embeddings[rest], known.shows[rest], known.folds[rest]),
         )
-        judged = Presence(classifier, backgrounds, fitted)
+        judged = MultiLabelClassifier(classifier, backgrounds, fitted)
         given[~rest] = multi_label.probabilities(known.embeddings[~rest], judged) >= 0.5
     assert measured.alone == Rates(given[~known.shows].mean(), 1 - given[known.shows].mean())
     assert measured.per_label[2] == Rates(
@@ -184,13 +185,13 @@ def test_labels_by_chance_are_measured_as_chance() -> None:
 def test_a_pair_is_of_one_fold_and_of_two_labels() -> None:
     labels = np.repeat(np.arange(5), 10)
     folds = calibration.stratified_folds(labels)
-    chosen = side_by_side.choose(labels, folds, 4)
+    chosen = side_by_side.choose_pairs(labels, folds, 4)
     assert (folds[chosen[:, 0]] == folds[chosen[:, 1]]).all()
     assert (labels[chosen[:, 0]] != labels[chosen[:, 1]]).all()
     assert len({frozenset(pair) for pair in chosen.tolist()}) == len(chosen)
     assert 60 <= len(chosen) <= 100
-    assert (chosen == side_by_side.choose(labels, folds, 4)).all()
-    assert side_by_side.choose(labels, folds, 0).shape == (0, 2)
+    assert (chosen == side_by_side.choose_pairs(labels, folds, 4)).all()
+    assert side_by_side.choose_pairs(labels, folds, 0).shape == (0, 2)
 
 
 def test_a_pair_is_drawn_whole_on_the_mean_colour() -> None:
@@ -204,31 +205,18 @@ def test_a_pair_is_drawn_whole_on_the_mean_colour() -> None:
 
 
 CALIBRATION = Calibration(
-    model="lite",
-    fingerprint="ab" * 32,
-    precision="fp32",
-    preprocessing="--fit crop",
-    templates=("a photo of a {}.", "a drawing of a {}."),
+    made_by=MadeBy(
+        "lite", "ab" * 32, "fp32", "crop", templates=("a photo of a {}.", "a drawing of a {}.")
+    ),
     backgrounds=multi_label.BACKGROUND_PROMPTS,
     labels=(
         Label("pet", (Text("cat"), Text("dog")), is_any=True),
         Label("猫", (Text("a photo of a cat.", is_prompt=True),)),
     ),
     thresholds=Thresholds(np.array([0.1, 1 / 3]), np.array([0.02, 0.05]), 0.2),
-    measured=Measured(20, 60, Rates(0.1, 0.2), Rates(0.3, None), (Rates(0.0, 1.0),) * 2, 0.1, 0.25),
-)
-SPEC = ModelSpec(
-    name="lite",
-    path="lite.safetensors",
-    activation=None,
-    fingerprint="ab" * 32,
-    preprocess=PreprocessConfig(260),
-    embed_dim=16,
-    context_length=77,
-    logit_scale=20.0,
-    judges_words=False,
-    device="cpu",
-    precision="fp32",
+    measured=HeldOutRates(
+        20, 60, Rates(0.1, 0.2), Rates(0.3, None), (Rates(0.0, 1.0),) * 2, 0.1, 0.25
+    ),
 )
 
 
@@ -240,7 +228,7 @@ def written(tmp_path: Path) -> Path:
 
 
 def test_a_file_gives_back_what_was_written(written: Path) -> None:
-    given = calibration_file.read(str(written))
+    given = calibration_file.read_calibration(str(written))
     assert given.thresholds.thresholds.tolist() == [0.1, 1 / 3]
     assert given.thresholds.temperatures.tolist() == [0.02, 0.05]
     assert given.thresholds.none_below == 0.2
@@ -270,7 +258,7 @@ def test_a_damaged_file_is_refused_in_one_line(written: Path, damage: str) -> No
     name, value = DAMAGES[damage]
     written.write_text(json.dumps(fields | {name: value}))
     with pytest.raises(UsageError, match=r"expected a file that clipcli calibrate has") as refused:
-        calibration_file.read(str(written))
+        calibration_file.read_calibration(str(written))
     assert str(written) in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -281,7 +269,7 @@ def test_a_label_without_one_of_its_fields_is_refused(written: Path, field: str)
     del fields["labels"][0][field]
     written.write_text(json.dumps(fields))
     with pytest.raises(UsageError, match=f"'{field}' is missing"):
-        calibration_file.read(str(written))
+        calibration_file.read_calibration(str(written))
 
 
 @pytest.mark.parametrize("temperature", [0, -1, True, "warm"])
@@ -290,7 +278,7 @@ def test_a_temperature_that_is_none_is_refused(written: Path, temperature: objec
     fields["labels"][1]["temperature"] = temperature
     written.write_text(json.dumps(fields))
     with pytest.raises(UsageError, match="damaged"):
-        calibration_file.read(str(written))
+        calibration_file.read_calibration(str(written))
 
 
 def test_files_that_are_no_calibration_are_refused(tmp_path: Path) -> None:
@@ -298,28 +286,6 @@ def test_files_that_are_no_calibration_are_refused(tmp_path: Path) -> None:
     for name, content in (contents | {"binary": b"\x80\x04K\x01."}).items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UsageError, match="expected a file that clipcli calibrate has"):
-            calibration_file.read(str(tmp_path / name))
+            calibration_file.read_calibration(str(tmp_path / name))
     with pytest.raises(UsageError, match="No such file"):
-        calibration_file.read(str(tmp_path / "missing.json"))
-
-
-def test_a_calibration_is_for_one_model_and_one_preprocessing() -> None:
-    def check(spec: ModelSpec, preprocessing: str) -> None:
-        calibration_file.check_same_model(CALIBRATION, "pets.json", spec, preprocessing)
-
-    check(SPEC.named("./a/copy.safetensors"), "--fit crop")
-    with pytest.raises(UsageError, match="calibrated for lite, and this is ViT-B/32; pass --model"):
-        check(replace(SPEC, name="ViT-B/32", fingerprint="cd" * 32), "--fit crop")
-    with pytest.raises(UsageError, match="another model of that name"):
-        check(replace(SPEC, fingerprint="cd" * 32), "--fit crop")
-    with pytest.raises(UsageError, match="pass --fit crop, or calibrate again"):
-        check(SPEC, "--fit pad")
-
-
-def test_another_precision_is_worth_a_note() -> None:
-    assert calibration_file.precision_note(CALIBRATION, "pets.json", SPEC) is None
-    note = calibration_file.precision_note(
-        CALIBRATION, "pets.json", replace(SPEC, precision="bf16")
-    )
-    assert note is not None
-    assert "--precision fp32" in note
+        calibration_file.read_calibration(str(tmp_path / "missing.json"))

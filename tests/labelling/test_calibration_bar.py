@@ -12,10 +12,11 @@ from PIL import Image
 from places import SHARED
 
 from clipcli.embedding.embedder import Embedder
-from clipcli.evaluation.measure import folder_labels
-from clipcli.labelling import calibration, multi_label, pipeline, side_by_side, zero_shot
+from clipcli.labelling import calibration, multi_label, side_by_side
 from clipcli.labelling.calibration import Examples
-from clipcli.labelling.multi_label import Presence
+from clipcli.labelling.classifier import Classifier, build_classifier
+from clipcli.labelling.multi_label import MultiLabelClassifier
+from clipcli.labels.folder_labels import folder_labels
 from clipcli.labels.label import DEFAULT_TEMPLATE
 from clipcli.photos.truth import read_truth
 from clipcli.records import Embedded, Photo, Prediction
@@ -23,7 +24,7 @@ from clipcli.records import Embedded, Photo, Prediction
 CIFAR = SHARED / "reference" / "cifar"
 N_SEEDS = 20
 N_CALIBRATING = 10  # of each label's twenty
-N_COMPOSITES = 100  # a seed
+N_COMPOSITES = 50  # a seed
 N_PAIRS_EACH = 6  # as --pairs is by default
 UNKNOWN = "none of these"
 
@@ -43,12 +44,12 @@ class Cifar:
         self.backgrounds = self.embedder.encode_texts(multi_label.BACKGROUND_PROMPTS)
 
     def embed(self, paths: Iterable[str]) -> NDArray[np.float32]:
-        records = pipeline.embed([Photo(path) for path in paths], self.embedder)
+        records = self.embedder.embed_photos([Photo(path) for path in paths])
         return np.stack([record.embedding for record in records if isinstance(record, Embedded)])
 
-    def classifier(self, labels: Iterable[int]) -> zero_shot.Classifier:
+    def classifier(self, labels: Iterable[int]) -> Classifier:
         chosen = folder_labels(self.names[list(labels)])
-        return pipeline.build_classifier(self.embedder, chosen, [DEFAULT_TEMPLATE])
+        return build_classifier(self.embedder, chosen, [DEFAULT_TEMPLATE])
 
     def alone(self, photos: NDArray[np.int64], labels: NDArray[np.int64]) -> Examples:
         """Photographs as `clipcli calibrate` looks at them, with `labels` to choose from."""
@@ -61,9 +62,11 @@ class Cifar:
 
     def in_pairs(self, photos: NDArray[np.int64], alone: Examples) -> Examples:
         """The same side by side."""
-        chosen = side_by_side.choose(alone.shows.argmax(axis=1), alone.folds, N_PAIRS_EACH)
+        chosen = side_by_side.choose_pairs(alone.shows.argmax(axis=1), alone.folds, N_PAIRS_EACH)
         return Examples(
-            side_by_side.embed([self.paths[photo] for photo in photos], chosen, self.embedder),
+            side_by_side.embed_pairs(
+                [self.paths[photo] for photo in photos], chosen, self.embedder
+            ),
             alone.shows[chosen[:, 0]] | alone.shows[chosen[:, 1]],
             alone.folds[chosen[:, 0]],
         )
@@ -134,18 +137,16 @@ def test_calibrated_labels_beat_the_best_single_cosine_threshold_on_composites(
         )
         shows = np.array([np.isin(every, cifar.labels[pair]) for pair in chosen])
         judged = multi_label.label_photos(
-            embeddings, Presence(classifier, cifar.backgrounds, fitted)
+            embeddings, MultiLabelClassifier(classifier, cifar.backgrounds, fitted)
         )
         given = given_labels(judged, classifier.names)
-        cosines = multi_label.label_cosines(embeddings, classifier)
+        cosines = classifier.label_cosines(embeddings)
         for axis, kind in ((1, "composites"), (0, "labels")):
             scores.setdefault(f"calibrated, {kind}", []).append(mean_f1(given, shows, axis))
             both = [alone, in_pairs]
             for name, parts in (("pairs", [in_pairs]), ("alone", [alone]), ("both", both)):
                 threshold = best_cosine_threshold(
-                    np.concatenate(
-                        [multi_label.label_cosines(p.embeddings, classifier) for p in parts]
-                    ),
+                    np.concatenate([classifier.label_cosines(p.embeddings) for p in parts]),
                     np.concatenate([part.shows for part in parts]),
                     axis,
                 )
@@ -172,7 +173,7 @@ def test_unknown_catches_labels_that_were_left_out(cifar: Cifar) -> None:
         fitted = calibration.fit(classifier, cifar.backgrounds, alone)
         judged = multi_label.label_photos_that_fit(
             cifar.embeddings[tested],
-            Presence(classifier, cifar.backgrounds, fitted),
+            MultiLabelClassifier(classifier, cifar.backgrounds, fitted),
             unknown=UNKNOWN,
         )
         is_unknown = np.array([predictions[0].label == UNKNOWN for predictions in judged])

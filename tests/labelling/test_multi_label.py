@@ -9,10 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from clipcli.embedding.embedder import Embedder
-from clipcli.labelling import multi_label, pipeline, zero_shot
-from clipcli.labelling.multi_label import Presence, Thresholds
-from clipcli.labelling.zero_shot import Classifier
+from clipcli.labelling import multi_label, zero_shot
+from clipcli.labelling.classifier import Classifier, build_classifier
+from clipcli.labelling.multi_label import MultiLabelClassifier, Thresholds
 from clipcli.labels.label import DEFAULT_TEMPLATE, parse_labels, read_labels_file
+from clipcli.models.score import Score
 from clipcli.records import Embedded, Photo
 
 Embedding = NDArray[np.float32]
@@ -25,21 +26,21 @@ def embedder() -> Embedder:
 
 
 @pytest.fixture(scope="module")
-def judged(embedder: Embedder) -> Presence:
-    return presence_of(embedder, LABELS)
+def judged(embedder: Embedder) -> MultiLabelClassifier:
+    return judge_of(embedder, LABELS)
 
 
 @pytest.fixture(scope="module")
 def photographs(embedder: Embedder, example_photos: Path) -> dict[str, Embedding]:
     """The example photographs by name: unit float32 [d]."""
     paths = [Photo(str(path)) for path in sorted(example_photos.glob("*.jpg"))]
-    records = pipeline.embed(paths, embedder)
+    records = embedder.embed_photos(paths)
     return {Path(one.path).stem: one.embedding for one in records if isinstance(one, Embedded)}
 
 
-def presence_of(embedder: Embedder, labels: str) -> Presence:
-    classifier = pipeline.build_classifier(embedder, parse_labels([labels]), [DEFAULT_TEMPLATE])
-    return Presence(classifier, embedder.encode_texts(multi_label.BACKGROUND_PROMPTS))
+def judge_of(embedder: Embedder, labels: str) -> MultiLabelClassifier:
+    classifier = build_classifier(embedder, parse_labels([labels]), [DEFAULT_TEMPLATE])
+    return MultiLabelClassifier(classifier, embedder.encode_texts(multi_label.BACKGROUND_PROMPTS))
 
 
 def unit(*rows: list[float]) -> Embedding:
@@ -47,15 +48,17 @@ def unit(*rows: list[float]) -> Embedding:
     return (array / np.linalg.norm(array, axis=1, keepdims=True)).astype(np.float32)
 
 
-def plain(fitted: Thresholds | None = None, n_classes: tuple[int, ...] = ()) -> Presence:
+def plain(
+    fitted: Thresholds | None = None, n_classes: tuple[int, ...] = ()
+) -> MultiLabelClassifier:
     """Two labels along the first two axes, two backgrounds away from them."""
     names = ("a", "b") if not n_classes else tuple("ab"[: len(n_classes)])
-    classifier = Classifier(names, unit([1, 0, 0], [0, 1, 0]), 10.0, n_classes)
-    return Presence(classifier, unit([1, -1, 1], [0, 0, 1]), fitted)
+    classifier = Classifier(names, unit([1, 0, 0], [0, 1, 0]), Score(10.0), n_classes)
+    return MultiLabelClassifier(classifier, unit([1, -1, 1], [0, 0, 1]), fitted)
 
 
 def test_real_photographs_get_the_labels_that_are_there(
-    judged: Presence, photographs: dict[str, Embedding]
+    judged: MultiLabelClassifier, photographs: dict[str, Embedding]
 ) -> None:
     for name in ("astronaut", "cat", "coffee", "rocket"):
         (given,) = multi_label.label_photos(photographs[name][None], judged)
@@ -63,10 +66,10 @@ def test_real_photographs_get_the_labels_that_are_there(
 
 
 def test_a_label_is_judged_alike_whatever_the_others_are(
-    embedder: Embedder, judged: Presence, photographs: dict[str, Embedding]
+    embedder: Embedder, judged: MultiLabelClassifier, photographs: dict[str, Embedding]
 ) -> None:
     embeddings = np.stack(list(photographs.values()))
-    alone = multi_label.probabilities(embeddings, presence_of(embedder, "cat"))
+    alone = multi_label.probabilities(embeddings, judge_of(embedder, "cat"))
     among = multi_label.probabilities(embeddings, judged)
     assert np.allclose(alone[:, 0], among[:, 1], rtol=0, atol=1e-6)
 
@@ -100,12 +103,12 @@ def test_a_label_of_several_words_is_there_with_the_best_of_them(
 ) -> None:
     (tmp_path / "labels.txt").write_text("pet = any: cat | dog\nrocket\n")
     labels = read_labels_file(str(tmp_path / "labels.txt"))
-    classifier = pipeline.build_classifier(embedder, labels, [DEFAULT_TEMPLATE])
+    classifier = build_classifier(embedder, labels, [DEFAULT_TEMPLATE])
     cat = photographs["cat"][None]
-    apart = presence_of(embedder, "cat,dog,rocket").classifier
-    best, dog, rocket = multi_label.label_cosines(cat, apart)[0]
+    apart = judge_of(embedder, "cat,dog,rocket").classifier
+    best, dog, rocket = apart.label_cosines(cat)[0]
     assert best > dog
-    assert multi_label.label_cosines(cat, classifier)[0].tolist() == [best, rocket]
+    assert classifier.label_cosines(cat)[0].tolist() == [best, rocket]
 
 
 def test_all_labels_that_are_there_come_best_first() -> None:
@@ -138,7 +141,7 @@ def test_a_photograph_without_a_label_is_unknown_or_empty_never_missing() -> Non
 
 
 def test_photographs_that_fit_keep_their_softmax_labels(
-    judged: Presence, photographs: dict[str, Embedding]
+    judged: MultiLabelClassifier, photographs: dict[str, Embedding]
 ) -> None:
     embeddings = np.stack([photographs[name] for name in ("cat", "coffee", "rocket")])
     given = multi_label.label_photos_that_fit(embeddings, judged, top_k=2, unknown="other")
@@ -148,7 +151,7 @@ def test_photographs_that_fit_keep_their_softmax_labels(
 def test_a_photograph_of_something_else_fits_none(
     embedder: Embedder, photographs: dict[str, Embedding]
 ) -> None:
-    judged = presence_of(embedder, "tiger,sunset,teapot")
+    judged = judge_of(embedder, "tiger,sunset,teapot")
     embeddings = photographs["coffee"][None]
     (given,) = multi_label.label_photos_that_fit(embeddings, judged, unknown="other")
     assert [one.label for one in given] == ["other"]
@@ -166,7 +169,7 @@ def test_a_calibrated_cosine_decides_whether_a_photograph_fits() -> None:
 
 def test_a_photograph_at_the_very_threshold_fits() -> None:
     embeddings = unit([1, 0, 1])
-    cosine = multi_label.label_cosines(embeddings, plain().classifier).max()
+    cosine = plain().classifier.label_cosines(embeddings).max()
     fitted = Thresholds(np.zeros(2), np.ones(2), float(cosine))
     ((given,),) = multi_label.label_photos_that_fit(embeddings, plain(fitted), unknown="other")
     assert given.label == "a"

@@ -7,8 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from clipcli.errors import UsageError
-from clipcli.labelling.zero_shot import Classifier, combine, ensemble, label_photos
+from clipcli.labelling.classifier import Classifier, ensemble
+from clipcli.labelling.zero_shot import label_photos
+from clipcli.models.score import Score
 from clipcli.records import Prediction
+from clipcli.search.query import weighted_sum
 
 AXES = np.eye(3, dtype=np.float32)
 NAMES = ("x", "y", "z")
@@ -52,20 +55,20 @@ def test_prompts_that_cancel_out_are_refused() -> None:
 
 def test_query_is_a_weighted_sum_at_unit_length() -> None:
     # 2 * x + y - 2 * z has length 3
-    query = combine([AXES[0], AXES[1], AXES[2]], [2, 1, -2])
+    query = weighted_sum([AXES[0], AXES[1], AXES[2]], [2, 1, -2])
     assert query == pytest.approx([2 / 3, 1 / 3, -2 / 3], abs=1e-7)
-    assert combine([AXES[0]], [-5]) == pytest.approx([-1, 0, 0])
+    assert weighted_sum([AXES[0]], [-5]) == pytest.approx([-1, 0, 0])
 
 
 def test_query_whose_parts_cancel_out_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^the parts of the query cancel each other out"):
-        combine([AXES[0], AXES[0]], [1, -1])
+        weighted_sum([AXES[0], AXES[0]], [1, -1])
 
 
 def test_probabilities_are_the_softmax_of_scaled_cosines() -> None:
     # logits 100 * (0.6, 0.62, 0.5): differences of 2 and 12
     photo = np.array([0.6, 0.62, 0.5], dtype=np.float32)
-    best = label_photo(photo, Classifier(NAMES, AXES, 100.0), 3)
+    best = label_photo(photo, Classifier(NAMES, AXES, Score(100.0)), 3)
     total = 1 + np.exp(-2) + np.exp(-12)
     assert [prediction.label for prediction in best] == ["y", "x", "z"]
     assert [prediction.probability for prediction in best] == pytest.approx(
@@ -75,7 +78,7 @@ def test_probabilities_are_the_softmax_of_scaled_cosines() -> None:
 
 
 def test_probabilities_sum_to_one_and_survive_a_large_scale() -> None:
-    classifier = Classifier(tuple(map(str, range(1000))), units(1000, 64), 1e4)
+    classifier = Classifier(tuple(map(str, range(1000))), units(1000, 64), Score(1e4))
     best = label_photo(units(64, seed=1), classifier, 1000)
     probabilities = [prediction.probability for prediction in best]
     assert sum(probabilities) == pytest.approx(1, abs=1e-12)
@@ -84,27 +87,27 @@ def test_probabilities_sum_to_one_and_survive_a_large_scale() -> None:
 
 
 def test_probabilities_do_not_depend_on_top_k() -> None:
-    classifier = Classifier(NAMES, AXES, 10.0)
+    classifier = Classifier(NAMES, AXES, Score(10.0))
     photo = units(3)
     assert label_photo(photo, classifier, 1) == label_photo(photo, classifier, 3)[:1]
 
 
 def test_top_k_beyond_the_labels_gives_all() -> None:
-    assert len(label_photo(AXES[0], Classifier(NAMES, AXES, 1.0), 10)) == 3
+    assert len(label_photo(AXES[0], Classifier(NAMES, AXES, Score(1.0)), 10)) == 3
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_equal_scores_are_ordered_as_the_labels_were_given(order: tuple[int, ...]) -> None:
     shared = units(64)
     names = tuple(NAMES[index] for index in order)
-    classifier = Classifier(names, np.stack([shared] * 3), 100.0)
+    classifier = Classifier(names, np.stack([shared] * 3), Score(100.0))
     best = label_photo(units(64, seed=1), classifier, 3)
     assert [prediction.label for prediction in best] == list(names)
 
 
 def test_order_is_that_of_plain_numpy() -> None:
     labels, photos = units(50, 32), units(20, 32, seed=1)
-    classifier = Classifier(tuple(map(str, range(50))), labels, 100.0)
+    classifier = Classifier(tuple(map(str, range(50))), labels, Score(100.0))
     for photo in photos:
         expected = np.argsort(-(labels.astype(np.float64) @ photo))[:5]
         best = label_photo(photo, classifier, 5)

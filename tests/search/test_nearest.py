@@ -169,20 +169,20 @@ def test_no_rows_have_no_nearest() -> None:
 
 def test_best_keep_the_order_in_which_equal_ones_came() -> None:
     best = Best(3, 0.0)
-    for path, similarity in (("a", 0.5), ("b", 0.9), ("c", 0.5), ("d", 0.5), ("e", 0.9)):
-        best.add(path, similarity)
-    assert best.kept == [("b", 0.9), ("e", 0.9), ("a", 0.5)]
-    assert not best.takes(0.5)
-    assert best.takes(0.51)
+    offered = np.array([0.5, 0.75, 0.5, 0.5, 0.75], np.float32)
+    best.offer("abcde", offered, lambda path: False)
+    assert best.kept == [("b", 0.75), ("e", 0.75), ("a", 0.5)]
+    best.offer("fg", np.array([0.5, 0.625], np.float32), lambda path: False)
+    assert best.kept == [("b", 0.75), ("e", 0.75), ("g", 0.625)]
 
 
 def test_a_batch_is_offered_as_one_by_one() -> None:
     similarities = np.random.default_rng(0).integers(0, 5, 200).astype(np.float32)
     paths = [str(number) for number in range(200)]
     single, batched = Best(30, 1.0), Best(30, 1.0)
-    for path, similarity in zip(paths, similarities.tolist(), strict=True):
+    for number, path in enumerate(paths):
         if path != "7":
-            single.add(path, similarity)
+            single.offer([path], similarities[[number]], lambda path: False)
     for start in range(0, 200, 64):
         some = slice(start, start + 64)
         batched.offer(paths[some], similarities[some], lambda path: path == "7")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import socket
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from places import ROOT, TESTS
+from places import TESTS
+from program import run_joined
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,7 +26,7 @@ from clipcli.network.config import (
     TransformerConfig,
     VisionTransformerConfig,
 )
-from clipcli.training.gradient import EncodedBatch, backward
+from clipcli.training.gradient import Batch, backward
 from clipcli.training.loss import contrastive_loss
 
 TEXT = TextConfig(8, 100, TransformerConfig(64, 2, 1, 128))
@@ -112,14 +111,14 @@ def seeded(config: ClipConfig) -> CLIP:
     return CLIP(config).initialize_parameters().train()
 
 
-def batch() -> EncodedBatch:
+def batch() -> Batch:
     torch.manual_seed(1)
     tokens = torch.randint(1, 98, (5, 6))
     tokens[:, -1] = 99
-    return EncodedBatch(torch.randn(8, 3, 32, 32), tokens, ROWS, ROWS)
+    return Batch(torch.randn(8, 3, 32, 32), tokens, ROWS, ROWS)
 
 
-def gradients(model: CLIP, micro_batch: int, some: EncodedBatch | None = None) -> dict[str, Tensor]:
+def gradients(model: CLIP, micro_batch: int, some: Batch | None = None) -> dict[str, Tensor]:
     backward(model, some or batch(), micro_batch, autocast=nullcontext)
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
@@ -168,13 +167,6 @@ def test_a_frozen_tower_has_no_gradient_and_the_other_has_the_same(frozen: str) 
         torch.testing.assert_close(gradient, whole[name], atol=1e-5, rtol=1e-5)
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as some:
-        some.bind(("127.0.0.1", 0))
-        return int(some.getsockname()[1])
-
-
 CHILD = """
 import sys
 import torch
@@ -182,52 +174,45 @@ from contextlib import nullcontext
 from dataclasses import replace
 from safetensors.torch import save_file
 import test_loss as tests
-from clipcli.training.gradient import EncodedBatch, backward
+from clipcli.training.gradient import Batch, backward
 from clipcli.training.distributed import joined_processes
 
 with joined_processes("cpu") as (processes, device):
     whole = tests.batch()
     at = slice(0, 5) if processes.rank == 0 else slice(5, 8)
     distinct, rows = whole.rows[at].unique(return_inverse=True)
-    share = EncodedBatch(whole.pictures[at], whole.tokens[distinct], rows, whole.captions[at])
-    model = tests.seeded(tests.VIT)
-    loss = backward(model, share, int(sys.argv[2]), autocast=nullcontext, processes=processes)
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    gradients["loss"] = torch.tensor(loss)
-    save_file(gradients, f"{sys.argv[1]}/{processes.rank}.safetensors")
+    share = Batch(whole.pictures[at], whole.tokens[distinct], rows, whole.captions[at])
+    for micro_batch in tests.MICRO_BATCHES:
+        model = tests.seeded(tests.VIT)
+        loss = backward(model, share, micro_batch, autocast=nullcontext, processes=processes)
+        gradients = {name: p.grad for name, p in model.named_parameters()}
+        gradients["loss"] = torch.tensor(loss)
+        save_file(gradients, f"{sys.argv[1]}/{micro_batch}_{processes.rank}.safetensors")
 """
+MICRO_BATCHES = (8, 2)
 
 
-@pytest.mark.parametrize("micro_batch", [8, 2])
+@pytest.fixture(scope="module")
+def found_by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The gradients and the loss that each of two processes has, by micro-batch and rank."""
+    folder = tmp_path_factory.mktemp("gradients")
+    paths = (Path(__file__).parent, TESTS, os.environ["PYTHONPATH"])
+    results = run_joined(
+        [sys.executable, "-c", CHILD, str(folder)], PYTHONPATH=os.pathsep.join(map(str, paths))
+    )
+    assert [result.code for result in results] == [0, 0], results
+    return folder
+
+
+@pytest.mark.parametrize("micro_batch", MICRO_BATCHES)
 def test_two_processes_have_the_gradient_of_the_joined_batch(
-    tmp_path: Path, free_port: int, micro_batch: int
+    found_by_two: Path, micro_batch: int
 ) -> None:
     """Shares of five and three pairs, with captions that stand in both."""
-    here = Path(__file__).parent
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path), str(micro_batch)],
-            env=os.environ
-            | {
-                "RANK": str(rank),
-                "WORLD_SIZE": "2",
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(free_port),
-                "OMP_NUM_THREADS": "1",
-                "PYTHONPATH": os.pathsep.join(map(str, (here, TESTS, ROOT))),
-            },
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for child in children:
-        _, stderr = child.communicate(timeout=120)
-        assert child.returncode == 0, stderr
     model = seeded(VIT)
     loss = backward(model, batch(), 8, autocast=nullcontext)
     for rank in range(2):
-        found = load_file(tmp_path / f"{rank}.safetensors")
+        found = load_file(found_by_two / f"{micro_batch}_{rank}.safetensors")
         assert float(found.pop("loss")) == pytest.approx(loss, abs=1e-5)
         for name, parameter in model.named_parameters():
             torch.testing.assert_close(found[name], parameter.grad, atol=1e-5, rtol=1e-5)

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import save, save_truncated_jpeg, soft
+from pictures import save, save_bomb, save_truncated_jpeg, soft
 from PIL import Image
 
 from clipcli.errors import PhotoError, TextTooLongError, UsageError
 from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Failure
-from clipcli.training.batches import Batch, Batches, Captions, Plan
+from clipcli.training.batches import Batches, Captions, Plan
 from clipcli.training.crops import Pictures, read_resized
 from clipcli.training.distributed import Processes
+from clipcli.training.gradient import Batch
 from clipcli.training.pairs import Pair, read_pairs
 
 CONFIG = PreprocessConfig(32)
@@ -145,14 +146,14 @@ def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path) -> None:
 def test_squares_lie_anywhere_in_the_photograph(tmp_path: Path) -> None:
     ramp = np.repeat(np.arange(0, 240, 3, dtype=np.uint8)[None, :, None], 40, axis=0)
     path = save(tmp_path / "a.png", Image.fromarray(ramp.repeat(3, axis=2)))
-    pictures = Pictures([str(path)], CONFIG, flip=False, memory_bytes=10**9)
+    pictures = Pictures([str(path)], CONFIG, flip=False, free_bytes=10**9)
     squares = [pictures.square(0, np.random.default_rng(seed)) for seed in range(200)]
     assert {square.shape for square in squares} == {(32, 32, 3)}
     lefts = [int(square[0, 0, 0]) for square in squares]
     assert min(lefts) < 10
     assert max(lefts) > 120
     assert all(np.all(np.diff(square[0, :, 0].astype(int)) >= 0) for square in squares)
-    mirrored = Pictures([str(path)], CONFIG, flip=True, memory_bytes=10**9)
+    mirrored = Pictures([str(path)], CONFIG, flip=True, free_bytes=10**9)
     falling = [
         mirrored.square(0, np.random.default_rng(seed))[0, 0, 0]
         > mirrored.square(0, np.random.default_rng(seed))[0, -1, 0]
@@ -165,20 +166,25 @@ def test_what_is_kept_in_memory_changes_nothing(tmp_path: Path) -> None:
     paths = [str(save(tmp_path / f"{n}.png", soft(60, 80, n))) for n in range(3)]
     squares = [
         [
-            Pictures(paths, CONFIG, flip=True, memory_bytes=memory_bytes).square(
+            Pictures(paths, CONFIG, flip=True, free_bytes=free_bytes).square(
                 number, np.random.default_rng(number)
             )
             for number in (0, 1, 2, 0, 1, 2)
         ]
-        for memory_bytes in (0, 6000, 10**9)
+        for free_bytes in (0, 6000, 10**9)
     ]
     np.testing.assert_array_equal(squares[0], squares[1])
     np.testing.assert_array_equal(squares[0], squares[2])
 
 
 def test_a_damaged_photograph_is_a_photo_error(tmp_path: Path) -> None:
-    with pytest.raises(PhotoError, match="damaged"):
+    with pytest.raises(PhotoError, match="damaged picture: image file is truncated"):
         read_resized(str(save_truncated_jpeg(tmp_path / "a.jpg")), CONFIG)
+
+
+def test_a_photograph_too_large_to_read_is_a_photo_error(tmp_path: Path) -> None:
+    with pytest.raises(PhotoError, match="20000 x 20000 is 400 megapixels, the limit is 250"):
+        read_resized(str(save_bomb(tmp_path / "a.png", 20_000)), CONFIG)
 
 
 def batches(
@@ -188,7 +194,7 @@ def batches(
     pairs = [Pair(path, ("a cat", "a small cat", f"cat {i}")) for i, path in enumerate(paths)]
     plan = Plan(n, batch_size=3, n_epochs=2, seed=0)
     captions = Captions(pairs, 77, truncate=False)
-    pictures = Pictures(paths, CONFIG, flip=False, memory_bytes=0)
+    pictures = Pictures(paths, CONFIG, flip=False, free_bytes=0)
     return Batches(pairs, captions, pictures, plan, processes, failures.append), plan
 
 
@@ -221,8 +227,8 @@ def test_the_shares_of_two_processes_make_the_batch(tmp_path: Path) -> None:
     shares = [
         next(batches(tmp_path, Processes(rank, 2), [])[0].read(range(1), 1)) for rank in (0, 1)
     ]
-    assert [len(share.pixels) for share in shares] == [2, 1]
-    assert torch.equal(torch.cat([share.pixels for share in shares]), whole.pixels)
+    assert [len(share.pictures) for share in shares] == [2, 1]
+    assert torch.equal(torch.cat([share.pictures for share in shares]), whole.pictures)
     assert torch.equal(torch.cat([share.captions for share in shares]), whole.captions)
 
 
@@ -261,7 +267,7 @@ def test_a_photograph_that_cannot_be_read_is_named_once_and_left_out(tmp_path: P
     failures: list[Failure] = []
     some, plan = batches(tmp_path, Processes(), failures)
     (tmp_path / "4.png").write_bytes(b"no picture")
-    sizes = [len(batch.pixels) for batch in some.read(range(plan.n_steps), 2)]
+    sizes = [len(batch.pictures) for batch in some.read(range(plan.n_steps), 2)]
     n_drawn = sum(4 in plan.batch(step) for step in range(plan.n_steps))
     assert sum(sizes) == 12 - n_drawn
     assert [failure.path for failure in failures] == [str(tmp_path / "4.png")]
