@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from clipcli.embedding.embedder import Embedder
 from clipcli.embedding.local import RunOptions
-from clipcli.labelling import pipeline, zero_shot
+from clipcli.labelling import labeller
+from clipcli.labelling.labeller import Labeller, LabelRequest, classify_photos
 from clipcli.labels.label import DEFAULT_TEMPLATE, Label, Text, check_labels
 from clipcli.models import catalogue
 from clipcli.models.locate import locate
 from clipcli.photos import find
 from clipcli.photos.preprocess import ImageTransform
 from clipcli.records import Classified, Embedded, Failure, Match, PassedOver
+from clipcli.search.query import QueryPart, encode_query
+from clipcli.search.similar import similar_photos
 
 if TYPE_CHECKING:
     import torch
@@ -43,14 +45,29 @@ def load(
     from clipcli.runtime.devices import DTYPES, choose_device
 
     on_device = choose_device("auto" if device is None else str(device))
-    model, preprocess = checkpoint.load(locate(name_or_path))
+    model = checkpoint.load(locate(name_or_path))
     dtype = DTYPES["fp32" if on_device.type == "cpu" else "fp16"]
-    return model.to_precision(dtype).to(on_device), ImageTransform(preprocess)
+    return model.network.to_precision(dtype).to(on_device), ImageTransform(model.preprocess)
+
+
+def open_labeller(
+    request: LabelRequest,
+    encoder: Encoder | Embedder,
+    options: RunOptions = RunOptions(),
+    truncate: bool = False,
+) -> Labeller:
+    """What `classify` labels with, to be used again: it can be pickled, and holds no model.
+
+    Its `label` takes embeddings, float32 [n, d], of photographs that were prepared as `options`
+    say. Raises UsageError for labels that cannot work, and for a calibration or a probe that was
+    made by another model.
+    """
+    return labeller.open_labeller(request, _embedder(encoder), options.decode.name, truncate)
 
 
 def classify(
     paths: Paths,
-    labels: Sequence[str | Label],
+    labels: Sequence[str | Label] | LabelRequest | Labeller,
     encoder: Encoder | Embedder,
     *,
     templates: Sequence[str] = (DEFAULT_TEMPLATE,),
@@ -61,16 +78,21 @@ def classify(
 ) -> Iterator[Classified | Failure | PassedOver]:
     """The best labels of each photograph in files and folders.
 
-    `encoder`: an `Encoder`, or an `Embedder`, which knows what was encoded before.
+    labels: words, to be put into `templates`; or a `LabelRequest`, with all that `clipcli
+    classify` can do; or a labeller. encoder: an `Encoder`, or an `Embedder`, which knows what was
+    encoded before.
     Every file ends as one record; one that cannot be read is a `Failure`, not an exception.
     Raises UsageError for labels or templates that cannot work.
     """
-    made = [label if isinstance(label, Label) else Label(label, (Text(label),)) for label in labels]
     embedder = _embedder(encoder)
-    classifier = pipeline.build_classifier(embedder, check_labels(made, "labels"), templates)
-    found = _find(paths, recursive, exclude)
-    label_photos = partial(zero_shot.label_photos, classifier=classifier, top_k=top_k)
-    return pipeline.classify(found, embedder, label_photos, options)
+    if isinstance(labels, Sequence):
+        made = [one if isinstance(one, Label) else Label(one, (Text(one),)) for one in labels]
+        labels = LabelRequest(
+            tuple(check_labels(made, "labels")), templates=tuple(templates), top_k=top_k
+        )
+    if isinstance(labels, LabelRequest):
+        labels = open_labeller(labels, embedder, options)
+    return classify_photos(_find(paths, recursive, exclude), embedder, labels, options)
 
 
 def embed(
@@ -82,7 +104,7 @@ def embed(
     options: RunOptions = RunOptions(),
 ) -> Iterator[Embedded | Failure | PassedOver]:
     """The embedding of each photograph in files and folders: unit float32 [d]."""
-    return pipeline.embed(_find(paths, recursive, exclude), _embedder(encoder), options)
+    return _embedder(encoder).embed_photos(_find(paths, recursive, exclude), options)
 
 
 def similar(
@@ -101,11 +123,11 @@ def similar(
 
     Raises PhotoError if the query is a photograph that cannot be read.
     """
-    part = pipeline.QueryPart("text" if is_text else "image", query)
+    part = QueryPart("text" if is_text else "image", query)
     embedder = _embedder(encoder)
-    return pipeline.similar(
-        pipeline.encode_query([part], embedder, options),
-        pipeline.embed(_find(paths, recursive, exclude), embedder, options),
+    return similar_photos(
+        encode_query([part], embedder, options),
+        embedder.embed_photos(_find(paths, recursive, exclude), options),
         top_k=top_k,
         min_similarity=min_similarity,
         leave_out=[] if is_text else [query],
@@ -116,6 +138,8 @@ def _embedder(encoder: Encoder | Embedder) -> Embedder:
     return encoder if isinstance(encoder, Embedder) else Embedder.of(encoder)
 
 
-def _find(paths: Paths, recursive: bool, exclude: Sequence[str]) -> Iterator[find.Found]:
+def _find(paths: Paths, recursive: bool, exclude: Sequence[str]) -> Iterator[find.FoundFile]:
     typed = [paths] if isinstance(paths, str | os.PathLike) else paths
-    return find.find([os.fspath(path) for path in typed], recursive=recursive, exclude=exclude)
+    return find.find_photos(
+        [os.fspath(path) for path in typed], recursive=recursive, exclude=exclude
+    )

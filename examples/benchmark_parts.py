@@ -104,7 +104,7 @@ def encode(checkpoint: str, precision: str, n_photos: str) -> dict[str, float | 
     import torch
 
     from clipcli.models.checkpoint import checkpoint as checkpoints
-    from clipcli.models.encoder import DTYPES, choose_device, choose_precision
+    from clipcli.runtime.devices import DTYPES, choose_device, choose_precision
 
     chosen = choose_precision(precision, choose_device("cpu"))
     model, _ = checkpoints.load(Path(checkpoint))
@@ -132,8 +132,8 @@ def encode_padded(checkpoint: str, precision: str, prompts_file: str) -> dict[st
     import torch
 
     from clipcli.models.checkpoint import checkpoint as checkpoints
-    from clipcli.models.encoder import DTYPES, choose_device, choose_precision
     from clipcli.models.tokenizer import tokenize
+    from clipcli.runtime.devices import DTYPES, choose_device, choose_precision
 
     chosen = choose_precision(precision, choose_device("cpu"))
     model, _ = checkpoints.load(Path(checkpoint))
@@ -185,8 +185,9 @@ def search_plainly(file: str) -> dict[str, float]:
 
 def compare_lite(checkpoint: str) -> dict[str, object]:
     """Images a second of lite and of ViT-B/32, in turn, and the median of the ratios."""
-    from clipcli.models.encoder import Encoder
+    from clipcli import Encoder, tune_process
 
+    tune_process()
     results: dict[str, object] = {}
     batch_size = max(BATCH_SIZES)
     for precision in ("fp32", "bf16"):

@@ -16,16 +16,17 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 import clipcli
 from clipcli.evaluation.metrics import wilson_interval
-from clipcli.network.clip import CLIP
-from clipcli.photos.preprocess import ImageTransform
+
+if TYPE_CHECKING:
+    import torch
 
 N_SIDE_PX = 32
 RECORD_BYTES = 2 + 3 * N_SIDE_PX**2  # coarse label, fine label, a plane each of red, green, blue
@@ -67,9 +68,14 @@ def read(folder: Path) -> Cifar100:
 
 
 def probabilities(
-    model: CLIP, preprocess: ImageTransform, photos: NDArray[np.uint8], names: list[str]
+    model: clipcli.CLIP,
+    preprocess: clipcli.ImageTransform,
+    photos: NDArray[np.uint8],
+    names: list[str],
 ) -> Iterator[torch.Tensor]:
     """For each photograph one probability a label, [n_labels], in the README's own lines."""
+    import torch  # takes a second, and a wrong folder is told of without it
+
     device = next(model.parameters()).device
     with torch.inference_mode():
         text_inputs = clipcli.tokenize([f"a photo of a {name}" for name in names]).to(device)

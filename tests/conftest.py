@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,9 +12,15 @@ import pytest
 from places import ROOT, SHARED
 from program import Result
 
+import clipcli
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "shared: needs reference files outside the repository")
+# child processes import the clipcli that this one has imported, and none in the folder they start
+# in: `python -m pytest` takes the checkout's, `pytest` the installed one
+os.environ["PYTHONPATH"] = str(Path(clipcli.__file__).parents[1])
+os.environ["PYTHONSAFEPATH"] = "1"
+# before torch is loaded: its threads sleep while they wait for each other. Spinning, which is the
+# default, doubles the CPU time of small models, and more where cores are shared
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_report_header() -> str:
@@ -47,6 +54,20 @@ def lite() -> str:
 def example_photos() -> Path:
     """Six freely licensed photographs; see examples/photos/SOURCES.md."""
     return ROOT / "examples" / "photos"
+
+
+@pytest.fixture
+def notes() -> Iterator[list[str]]:
+    """What the library says while the test runs, a line each."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("clipcli")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ LAYERS = [
 MAX_LAYERS = 14
 MAX_LINES = 400
 MAX_FILES_AT_ROOT = 6
+MAX_BODY_LINES = 60
 PUBLIC = ("__init__", "__main__")  # they name what is public, on use
 PACKAGE = Path(clipcli.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -83,3 +84,14 @@ def test_no_file_is_two() -> None:
 
 def test_the_root_is_a_table_of_contents() -> None:
     assert len([path for path in FILES if path.parent == PACKAGE]) <= MAX_FILES_AT_ROOT
+
+
+def test_a_command_is_short_and_imports_what_it_needs_at_once() -> None:
+    """Files of `cli` hold words; what takes time to import stands in `cli/work`."""
+    for path in sorted(PACKAGE.glob("cli/*.py")):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                imports = [node for node in ast.walk(function) if isinstance(node, ast.ImportFrom)]
+                n_lines = (function.end_lineno or 0) - function.body[0].lineno + 1
+                assert len(imports) <= 1, f"{path.name}: {function.name}"
+                assert n_lines <= MAX_BODY_LINES, f"{path.name}: {function.name}"

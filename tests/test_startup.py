@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numpy", "PIL", "rich", "httpx", "safetensors", "ftfy", "regex", "scipy")
+HEAVY = (
+    *("torch", "numpy", "PIL", "rich", "httpx", "safetensors", "ftfy", "regex", "scipy"),
+    "jinja2",
+)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from clipcli.cli.options import CacheDir, Quiet
-from clipcli.cli.output import print_line
+from clipcli.cli.printing import print_line
 from clipcli.errors import CacheError, UsageError
+from clipcli.models import catalogue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +109,6 @@ def clear(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
 
 def _path(cache_dir: str | None) -> Path:
     from clipcli.embedding.cache.store import FILE_NAME
-    from clipcli.models import catalogue
 
     return catalogue.cache_root(cache_dir) / FILE_NAME
 

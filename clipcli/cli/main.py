@@ -9,11 +9,14 @@ import warnings
 from types import FrameType
 from typing import NoReturn
 
+from clipcli.cli import talk
 from clipcli.errors import ClipcliError, ClosedPipeError, ExitCode, StoppedError, one_line
+from clipcli.runtime.process import tune_process
 
 
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
+    tune_process()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -35,7 +38,8 @@ def run(arguments: list[str]) -> int:
     # what Pillow says of odd files it can read would be two lines each, in the bar's way
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        return _dispatch(arguments)
+        with talk.on_stderr():
+            return _dispatch(arguments)
     except (ClipcliError, StoppedError) as error:
         _complain(str(error), error)
         return error.exit_code

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from clipcli.cli import talk
 from clipcli.cli.options import CacheDir, Quiet
-from clipcli.cli.output import print_line
+from clipcli.cli.printing import print_line
 from clipcli.errors import UsageError
 from clipcli.models import catalogue
+from clipcli.models.fetch import fetch
 
 models_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -69,13 +71,8 @@ def use(
 
     if catalogue.find_published(name) is not None:
         _fetch(name, cache_dir, quiet)
-    elif name not in (catalogue.LITE, default_model.AUTO):
-        from clipcli.models.checkpoint import checkpoint
-        from clipcli.models.locate import locate
-
-        path = locate(name)
-        checkpoint.read(path)  # raises what is wrong with it now, not at every later run
-        name = str(path.resolve())
+    else:
+        name = default_model.checked(name)
     path = default_model.configure(name)
     if not quiet:
         typer.echo(f"clipcli: {name} is your default model now ({path})", err=True)
@@ -112,9 +109,10 @@ def _published(name: str) -> catalogue.PublishedModel:
 
 
 def _fetch(name: str, cache_dir: str | None, quiet: bool) -> Path:
-    from clipcli.cli.report import Report
+    from clipcli.cli.work import progress
 
+    if quiet:
+        talk.leave_out_notes()
     model = _published(name)
-    report = Report("downloaded", quiet)
-    with report.downloading() as on_progress:
-        return catalogue.fetch(model, catalogue.cache_root(cache_dir), on_progress, report.note)
+    with progress.of_download(quiet) as on_progress:
+        return fetch(model, catalogue.cache_root(cache_dir), on_progress)

@@ -7,10 +7,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from clipcli.files.rows import RowFormat
 from clipcli.records import Activation, Fit, Precision
 
 Paths = Annotated[
@@ -32,15 +33,11 @@ Template = Annotated[
     typer.Option(help="Prompt around a label, {} its place; repeatable.", show_default=False),
 ]
 Templates = Annotated[
-    str | None,
-    typer.Option(metavar="NAME|FILE", help="A set of templates; see clipcli prompts."),
+    str | None, typer.Option(metavar="NAME|FILE", help="A set of templates; see clipcli prompts.")
 ]
-Labelled = Annotated[
-    str,
-    typer.Argument(
-        metavar="LABELLED",
-        help="A folder with one sub-folder for each label, or a CSV of path,label.",
-    ),
+OtherLabels = Annotated[
+    list[str] | None,
+    typer.Option(metavar="A,B,C", help="To choose from, if not the true labels alone."),
 ]
 Failures = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write what failed, and why, as CSV.")
@@ -99,8 +96,7 @@ class LabelOptions:
         typer.Option("--multi-label", help="Every label that is there; better with --calibration."),
     ] = False
     calibration: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Labels and thresholds of clipcli calibrate."),
+        str | None, typer.Option(metavar="FILE", help="Labels and thresholds of clipcli calibrate.")
     ] = None
     probe: Annotated[
         str | None, typer.Option(metavar="FILE", help="Labels taught by clipcli probe fit.")
@@ -113,10 +109,21 @@ class LabelOptions:
         str | None, typer.Option(metavar="NAME", help="Call photographs that fit no label this.")
     ] = None
 
-    @property
-    def judges_fit(self) -> bool:
-        """Whether a photograph may be found to fit no label."""
-        return self.unknown is not None or self.min_probability is not None
+
+@dataclass(frozen=True)
+class LabelledOptions:
+    """Photographs whose labels are known, the labels to choose from, and what is said meanwhile."""
+
+    labelled: Annotated[
+        str,
+        typer.Argument(
+            metavar="LABELLED",
+            help="A folder with one sub-folder for each label, or a CSV of path,label.",
+        ),
+    ]
+    labels_file: LabelsFile = None
+    failures: Failures = None
+    quiet: Quiet = False
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,7 @@ class OutputOptions:
     """Where results and failures go, and what is said meanwhile."""
 
     format: Annotated[
-        Literal["csv", "json", "jsonl"] | None,
+        RowFormat | None,
         typer.Option(help="Of the rows; by default the suffix of --output, or csv."),
     ] = None
     output: Annotated[

@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from clipcli.embedding.embedder import Embedder
-from clipcli.labelling import pipeline
+from clipcli.labelling.classifier import build_classifier
 from clipcli.labelling.zero_shot import label_photos
 from clipcli.labels.label import DEFAULT_TEMPLATE, Label, Text
 from clipcli.records import Embedded, Photo
+from clipcli.search.query import QueryPart, encode_query
+from clipcli.search.similar import similar_photos
 
 HELD_OUT = ("bird", "car", "boat", "snake", "monkey")  # for a model trained with --leave-out
 OTHER_WORDS = {
@@ -54,7 +56,7 @@ def read_labels(path: Path) -> list[str]:
 def embed(embedder: Embedder, paths: list[str]) -> Album:
     """Every photograph; one that cannot be read ends the run."""
     album = {}
-    for record in pipeline.embed([Photo(path) for path in paths], embedder):
+    for record in embedder.embed_photos([Photo(path) for path in paths]):
         if not isinstance(record, Embedded):
             raise SystemExit(f"{record.path}: {getattr(record, 'error', 'passed over')}")
         album[record.path] = record
@@ -66,7 +68,7 @@ def best_labels(
 ) -> dict[str, list[str]]:
     """The best five labels of each photograph of the truth, best first."""
     asked = [Label(label, (Text(label),)) for label in labels]
-    classifier = pipeline.build_classifier(embedder, asked, [DEFAULT_TEMPLATE])
+    classifier = build_classifier(embedder, asked, [DEFAULT_TEMPLATE])
     embeddings = np.stack([album[path].embedding for path in truth])
     labelled = label_photos(embeddings, classifier, top_k=5)
     return {
@@ -105,8 +107,8 @@ def precision_at_5(embedder: Embedder, album: Album, truth: Truth, labels: list[
     shares = []
     for label in labels:
         if list(truth.values()).count(label) >= 5:
-            query = pipeline.encode_query([pipeline.QueryPart("text", label)], embedder)
-            matches = pipeline.similar(query, (album[path] for path in truth), top_k=5)
+            query = encode_query([QueryPart("text", label)], embedder)
+            matches = similar_photos(query, (album[path] for path in truth), top_k=5)
             shares.append(sum(truth[match.path] == label for match in matches) / 5)
     return sum(shares) / len(shares)
 

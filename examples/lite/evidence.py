@@ -32,8 +32,8 @@ from train import vocabulary
 from wordnet import WordNet
 
 from clipcli.labels.label import DEFAULT_TEMPLATE, PLACE
-from clipcli.models.tokenizer import token_rows
-from clipcli.network.config import EvidenceConfig
+from clipcli.models.tokenizer import clip_tokenizer
+from clipcli.network.config import KnownWordsConfig
 from clipcli.network.known_words import INPUT_SCALE, N_HIGHEST, EvidenceTest
 
 HIDDEN_WIDTH = 32
@@ -118,7 +118,9 @@ def embed(tower: TextTower, texts: list[str], size: int = 1024) -> Tensor:
     return torch.cat(
         [
             tower(
-                token_rows([DEFAULT_TEMPLATE.replace(PLACE, text) for text in part], truncate=True)
+                clip_tokenizer().rows(
+                    [DEFAULT_TEMPLATE.replace(PLACE, text) for text in part], truncate=True
+                )
             )
             for part in parts
         ]
@@ -129,7 +131,7 @@ def fit(
     positive: Tensor, negative: Tensor, class_embedding: Tensor, n_learned: int
 ) -> EvidenceTest:
     """Both kinds count alike, however many there are."""
-    test = EvidenceTest(EvidenceConfig(HIDDEN_WIDTH, n_learned), class_embedding.shape[1])
+    test = EvidenceTest(KnownWordsConfig(HIDDEN_WIDTH, n_learned), class_embedding.shape[1])
     optimizer = torch.optim.AdamW(test.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
     for _ in range(STEPS):
         with_evidence = positive[torch.randint(len(positive), (1024,))]

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from wordnet import WordNet
 
 from clipcli.labels.label import DEFAULT_TEMPLATE
-from clipcli.models.tokenizer import clip_tokenizer, token_rows
+from clipcli.models.tokenizer import clip_tokenizer
 from clipcli.training.optimizer import descend, parameter_groups, warm_cosine
 
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 1.5e-3, 0.02, 80
@@ -115,7 +115,7 @@ def train(
     def backward(step: int) -> tuple[Tensor, Tensor]:
         batch = batches.draw()
         with torch.autocast("cpu", torch.bfloat16):
-            embeddings = tower(token_rows(batch.texts, truncate=True))
+            embeddings = tower(clip_tokenizer().rows(batch.texts, truncate=True))
         matched = embeddings[: len(batch.weights)]
         match = simulated_match(matched, batch.weights, class_embedding, simulator, batch.is_weak)
         distil = distillation_loss(embeddings, batch.targets)

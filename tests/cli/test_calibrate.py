@@ -56,10 +56,14 @@ def test_it_writes_a_file_and_says_how_well_it_does(
     assert "alone (12): " in printed
     assert "of absent labels accepted" in printed
     assert "12 looked at" in result.stderr
-    done = calibration_file.read(str(output))
+    done = calibration_file.read_calibration(str(output))
     assert [label.name for label in done.labels] == ["astronaut", "cat", "coffee"]
-    assert (done.model, done.precision, done.preprocessing) == ("lite", "fp32", "--fit crop")
-    assert done.templates == ("a photo of a {}.",)
+    assert (done.made_by.model, done.made_by.precision, done.made_by.preprocessing) == (
+        "lite",
+        "fp32",
+        "crop",
+    )
+    assert done.made_by.templates == ("a photo of a {}.",)
     assert done.measured.n_photos == 12
     assert f"side by side ({done.measured.n_pairs})" in printed
     assert done.measured.n_pairs > 0
@@ -79,7 +83,7 @@ def test_photographs_of_one_label_each_need_no_pairs(
     result = calibrate(cli, labelled, output, "--pairs", 0)
     assert result.code == 0
     assert b"side by side" not in result.stdout
-    done = calibration_file.read(str(output))
+    done = calibration_file.read_calibration(str(output))
     assert done.measured.in_pairs is None
     assert done.measured.alone.wrong_rejects == 0
 
@@ -100,11 +104,11 @@ def test_a_csv_and_the_words_of_a_labels_file_will_do(
         cli, tmp_path / "truth.csv", output, "--labels-file", words, "--templates", "seven"
     )
     assert result.code == 0
-    done = calibration_file.read(str(output))
+    done = calibration_file.read_calibration(str(output))
     assert [(label.name, label.is_any) for label in done.labels] == [
         ("pet", True), ("coffee", False),
     ]  # fmt: skip
-    assert len(done.templates) == 7
+    assert len(done.made_by.templates) == 7
 
 
 def test_a_photograph_that_cannot_be_read_is_named_and_left_out(
@@ -185,4 +189,4 @@ def test_it_runs_as_a_program_and_quietly(labelled: Path, tmp_path: Path) -> Non
     output = tmp_path / "pets.json"
     result = run("calibrate", labelled, "-o", output, "--model", "lite", "--reference", "-q")
     assert (result.code, result.stderr) == (0, "")
-    assert calibration_file.read(str(output)).preprocessing == "--reference"
+    assert calibration_file.read_calibration(str(output)).made_by.preprocessing == "reference"

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,10 @@ from PIL import Image
 from program import Result, command, run
 
 from clipcli.embedding.embedder import Embedder
-from clipcli.labelling import pipeline
-from clipcli.labelling.pipeline import RunOptions
-from clipcli.labelling.zero_shot import label_photos
+from clipcli.embedding.local import RunOptions
+from clipcli.labelling.labeller import LabelRequest, classify_photos, open_labeller
 from clipcli.labels.label import parse_labels
-from clipcli.photos.find import find
+from clipcli.photos.find import find_photos
 from clipcli.records import Classified
 
 Cli = Callable[..., Result]
@@ -274,17 +272,13 @@ def test_batch_size_order_workers_and_neighbours_do_not_change_an_answer(
 ) -> None:
     embedder = Embedder.open(lite, precision=precision, remember=False)  # type: ignore[arg-type]
     labels = parse_labels(["dog,cat,tiger,rocket,cup"])
-    classifier = pipeline.build_classifier(embedder, labels, ["a photo of a {}."])
+    request = LabelRequest(tuple(labels), top_k=5)
+    labeller = open_labeller(request, embedder, "crop")
     paths = [str(example_photos / f"{name}.jpg") for name in NAMES]
 
     def classified(paths: list[str], batch_size: int, workers: int) -> dict[str, Classified]:
         options = RunOptions(batch_size=batch_size, workers=workers)
-        records = pipeline.classify(
-            find(paths),
-            embedder,
-            partial(label_photos, classifier=classifier, top_k=5),
-            options,
-        )
+        records = classify_photos(find_photos(paths), embedder, labeller, options)
         return {r.path: r for r in records if isinstance(r, Classified)}
 
     expected = classified(paths, 32, 2)

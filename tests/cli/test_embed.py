@@ -39,7 +39,7 @@ def test_all_files_of_embeddings_hold_the_same_rows(
     assert (header["dtype"], header["count"], header["preprocessing"]) == (
         "float32",
         6,
-        "--fit crop",
+        "crop",
     )
     assert [json.loads(line) for line in lines] == paths
 
@@ -76,7 +76,10 @@ def test_texts_are_embedded_as_they_stand(embed: Cli, tmp_path: Path) -> None:
     by_option = embed("--text", "a dog", "--text", "a cat", "--format", "jsonl").objects
     assert [item["text"] for item in by_file] == ["a dog", "a cat"]
     assert by_file == by_option
-    assert embed("--text", "a dog", "-o", tmp_path / "texts.npz").code == 0
+    result = embed("--text", "a dog", "-o", tmp_path / "texts.npz")
+    assert result.code == 0
+    assert "1 texts embedded; " in result.stderr
+    assert " on cpu" in result.stderr, "the summary names the model that embedded them"
     assert np.load(tmp_path / "texts.npz")["paths"].tolist() == ["a dog"]
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from program import command, run
+from program import command, run, started
 
 
 @pytest.fixture
@@ -24,6 +24,12 @@ def many_photos(tmp_path: Path, example_photos: Path) -> Path:
     return folder
 
 
+def wait_for_rows(part: Path, process: subprocess.Popen[str]) -> None:
+    while not part.exists() or len(part.read_text().splitlines()) < 5:
+        assert process.poll() is None, "it ended before it was interrupted"
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_keeps_its_rows_beside_the_untouched_output(
     lite: str, many_photos: Path, tmp_path: Path, sent: signal.Signals, code: int
@@ -31,14 +37,10 @@ def test_an_interrupted_run_keeps_its_rows_beside_the_untouched_output(
     output, part = tmp_path / "rows.csv", tmp_path / "rows.csv.part"
     output.write_text("before\n")
     arguments = ("--labels", "dog,cat", "--model", lite, "--batch-size", 4, "-o", output)
-    process = subprocess.Popen(
-        command("classify", many_photos, *arguments), stderr=subprocess.PIPE, text=True
-    )
-    while not part.exists() or len(part.read_text().splitlines()) < 5:
-        assert process.poll() is None, "it ended before it was interrupted"
-        time.sleep(0.01)
-    process.send_signal(sent)
-    _, stderr = process.communicate(timeout=60)
+    with started(command("classify", many_photos, *arguments)) as process:
+        wait_for_rows(part, process)
+        process.send_signal(sent)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     assert stderr.splitlines()[-1].endswith(f"; the rows so far are in {part}")
     assert "Traceback" not in stderr
@@ -47,6 +49,20 @@ def test_an_interrupted_run_keeps_its_rows_beside_the_untouched_output(
     assert rows[0] == "path,rank,label,probability,similarity"
     assert 5 <= len(rows) < 301
     assert all(row.count(",") == 4 for row in rows)
+
+
+def test_a_run_that_was_started_with_sigint_ignored_goes_on_to_its_end(
+    lite: str, many_photos: Path, tmp_path: Path
+) -> None:
+    """As `nohup` and the background of a script start it: Ctrl-C is meant for another."""
+    output, part = tmp_path / "rows.csv", tmp_path / "rows.csv.part"
+    arguments = ("--labels", "dog,cat", "--model", lite, "--batch-size", 4, "-o", output)
+    with started(command("classify", many_photos, *arguments), ignores_sigint=True) as process:
+        wait_for_rows(part, process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(output.read_text().splitlines()) == 301
 
 
 def test_a_closed_pipe_ends_quietly(lite: str, many_photos: Path) -> None:

@@ -41,10 +41,10 @@ def test_a_folder_becomes_a_probe_that_names_its_model(
     assert "2 labels, 3 photographs each, C about" in done.last_line
     probe = read_probe(str(tmp_path / "a.probe"))
     assert probe.labels == ("living_thing", "thing")
-    assert probe.origin.model == "lite"
-    assert len(probe.origin.fingerprint) == 64
-    assert probe.origin.preprocessing == "--fit crop"
-    assert probe.origin.templates == ("a photo of a {}.",)
+    assert probe.origin.made_by.model == "lite"
+    assert len(probe.origin.made_by.fingerprint) == 64
+    assert probe.origin.made_by.preprocessing == "crop"
+    assert probe.origin.made_by.templates == ("a photo of a {}.",)
     assert probe.origin.shots == (3, 3)
     assert [path.name for path in tmp_path.glob("*.part")] == []
 

@@ -11,7 +11,7 @@ from pictures import save_truncated_jpeg
 from PIL import Image, ImageEnhance, ImageOps
 from program import Result, run
 
-from clipcli.cli.prompts import SOURCES
+from clipcli.cli.work.prompts import SOURCES
 from clipcli.labels.label import read_labels_file
 from clipcli.labels.templates import SEVEN, TEMPLATE_SETS
 

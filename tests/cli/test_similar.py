@@ -113,7 +113,7 @@ def test_a_query_prepared_in_another_way_is_refused(
     cat = example_photos / "cat.jpg"
     result = similar(cat, "--embeddings", stored, "--fit", "pad")
     assert result.code == 1
-    assert "prepared with --fit crop, the query's with --fit pad" in result.last_line
+    assert "prepared with --fit crop, these with --fit pad" in result.last_line
 
 
 def test_a_query_that_cannot_be_read_fails_the_run(similar: Cli, stored: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from pictures import save, save_truncated_jpeg, soft
 from PIL import Image
-from program import Result, command, run
+from program import Result, command, run, run_joined, started
 from safetensors.torch import load_file, save_file
 
 from clipcli.models.checkpoint import checkpoint
@@ -219,7 +219,7 @@ def test_training_learns(
 def test_a_size_by_name_begins_from_scratch(cli: Cli, colours: Path, tmp_path: Path) -> None:
     options = ("--init", "tiny", "--epochs", 1, "--batch-size", 18)
     assert cli("train", colours, "-o", tmp_path / "run", *options).code == 0
-    assert checkpoint.load(tmp_path / "run")[0].config == SMALL["tiny"]
+    assert checkpoint.load(tmp_path / "run").network.config == SMALL["tiny"]
 
 
 def test_the_logit_scale_never_exceeds_a_hundred(
@@ -244,7 +244,7 @@ def test_missing_and_damaged_photographs_are_named_and_the_rest_is_trained_on(
     assert result.code == 3
     lines = result.stderr.splitlines()
     assert lines[0].startswith("clipcli: gone.jpg: no such file: neither beside pairs.csv nor")
-    assert lines[1].startswith(f"clipcli: {tmp_path}/broken.jpg: no picture, or a damaged one")
+    assert lines[1].startswith(f"clipcli: {tmp_path}/broken.jpg: damaged picture: ")
     assert len(lines) == 3
     assert (tmp_path / "run/model.safetensors").exists()
 
@@ -316,18 +316,21 @@ def test_a_damaged_state_is_refused(
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_the_last_epoch_whole_and_goes_on_from_it(
-    colours: Path, small_run: tuple[object, ...], tmp_path: Path, sent: signal.Signals, code: int
+    cli: Cli,
+    colours: Path,
+    small_run: tuple[object, ...],
+    tmp_path: Path,
+    sent: signal.Signals,
+    code: int,
 ) -> None:
     folder = tmp_path / "run"
     options = (*small_run, "--epochs", 100_000)
-    process = subprocess.Popen(
-        command("train", colours, "-o", folder, *options), stderr=subprocess.PIPE, text=True
-    )
-    while not (folder / "state.safetensors").exists():
-        assert process.poll() is None, "it ended before it was interrupted"
-        time.sleep(0.05)
-    process.send_signal(sent)
-    _, stderr = process.communicate(timeout=60)
+    with started(command("train", colours, "-o", folder, *options)) as process:
+        while not (folder / "state.safetensors").exists():
+            assert process.poll() is None, "it ended before it was interrupted"
+            time.sleep(0.05)
+        process.send_signal(sent)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     assert stderr.splitlines()[-1].endswith(
         f"the last whole epoch is in {folder}/model.safetensors; --resume goes on from it"
@@ -336,32 +339,42 @@ def test_an_interrupted_run_leaves_the_last_epoch_whole_and_goes_on_from_it(
     n_done = len(load_file(folder / "state.safetensors")["history"])
     assert n_done % 3 == 0
     checkpoint.load(folder)
-    resumed = run("train", colours, "-o", folder, *options, "--resume", "--max-minutes", 0)
+    resumed = cli("train", colours, "-o", folder, *options, "--resume", "--max-minutes", 0)
     assert resumed.code == 0
     assert len(log(folder)) == n_done + 1
 
 
-@pytest.mark.parametrize("micro_batch", [None, 2])
-def test_two_processes_under_torchrun_train_the_same_model(
-    colours: Path, vit: Path, tmp_path: Path, micro_batch: int | None
-) -> None:
-    options: tuple[object, ...] = ("--init", vit, "--epochs", 2)
-    options += ("--batch-size", 9, "--lr", 1e-3, "--precision", "fp32", "--device", "cpu")
-    if micro_batch is not None:
-        options += ("--micro-batch", micro_batch)
-    assert run("train", colours, "-o", tmp_path / "one", *options).code == 0
-    arguments = ["-o", str(tmp_path / "two"), *map(str, options)]
+def run_under_torchrun(clipcli: list[str]) -> list[Result]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    started = subprocess.run(
-        [*launcher, "--nproc-per-node", "2", *command("train", colours)[1:], *arguments],
+    done = subprocess.run(
+        [*launcher, "--nproc-per-node", "2", *clipcli[1:]],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
-        text=True,
         timeout=120,
         check=False,
     )
-    assert started.returncode == 0, started.stderr
-    assert started.stderr.count("clipcli:") == 1  # one of them talks
+    return [Result(done.returncode, done.stdout, done.stderr.decode())]
+
+
+@pytest.mark.parametrize(
+    ("run_two", "micro_batches"),
+    [(run_under_torchrun, ()), (run_joined, ("--micro-batch", 2))],
+    ids=["under torchrun", "in micro-batches"],
+)
+def test_two_processes_train_the_same_model(
+    cli: Cli,
+    colours: Path,
+    vit: Path,
+    tmp_path: Path,
+    run_two: Callable[[list[str]], list[Result]],
+    micro_batches: tuple[object, ...],
+) -> None:
+    options = ("--init", vit, "--epochs", 2, "--batch-size", 9, "--lr", 1e-3)
+    options = (*options, "--precision", "fp32", "--device", "cpu", *micro_batches)
+    assert cli("train", colours, "-o", tmp_path / "one", *options).code == 0
+    results = run_two(command("train", colours, "-o", tmp_path / "two", *options))
+    assert not any(result.code for result in results), results
+    assert sum(result.stderr.count("clipcli:") for result in results) == 1  # one of them talks
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name in one:
         torch.testing.assert_close(one[name], two[name], atol=1e-4, rtol=0, msg=name)
@@ -374,7 +387,7 @@ def test_gelu_is_written_down_for_who_opens_the_model(
 ) -> None:
     options = ("--init", vit, "--activation", "gelu", "--batch-size", 18)
     assert cli("train", colours, "-o", tmp_path / "run", *options, "--epochs", 1).code == 0
-    model, _ = checkpoint.load(tmp_path / "run")
+    model = checkpoint.load(tmp_path / "run").network
     assert model.config.text.transformer.activation == "gelu"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,7 @@ from PIL import Image
 from places import ROOT
 
 from clipcli.embedding.embedder import Embedder
-from clipcli.labelling import pipeline
-from clipcli.labelling.zero_shot import label_photos
+from clipcli.labelling.labeller import LabelRequest, classify_photos, open_labeller
 from clipcli.labels.label import parse_labels
 from clipcli.records import Photo
 
@@ -57,12 +55,9 @@ def test_the_top_predictions_are_classifys(folder: Path, tmp_path: Path, lite: s
     cifar100(folder, "--export", tmp_path / "photos")
     photo = Photo(str(tmp_path / "photos" / "coffee" / "00001.png"))
     embedder = Embedder.open(lite, precision="fp32")
-    classifier = pipeline.build_classifier(
-        embedder, parse_labels([",".join(NAMES)]), ["a photo of a {}"]
-    )
-    (record,) = pipeline.classify(
-        [photo], embedder, partial(label_photos, classifier=classifier, top_k=4)
-    )
+    request = LabelRequest(tuple(parse_labels([",".join(NAMES)])), ("a photo of a {}",), top_k=4)
+    labeller = open_labeller(request, embedder, "crop")
+    (record,) = classify_photos([photo], embedder, labeller)
     expected = [f"{p.label}: {100 * p.probability:.2f}%" for p in record.predictions]
     assert [line.strip() for line in lines if line] == expected
 

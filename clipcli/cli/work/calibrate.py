@@ -1,0 +1,111 @@
+"""Labelled photographs to the thresholds that `classify` judges by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
+from clipcli.cli.printing import print_text
+from clipcli.cli.work.labels import read_labelled
+from clipcli.cli.work.tables import table_text
+from clipcli.errors import UsageError
+from clipcli.evaluation.tables import Table
+from clipcli.files.part_file import PartFile
+from clipcli.labelling.calibrate import calibrate_labels
+from clipcli.labelling.calibration import HeldOutRates, Rates
+from clipcli.labelling.calibration_file import Calibration, to_json
+from clipcli.labels.label import Label
+from clipcli.labels.templates import choose_templates
+
+if TYPE_CHECKING:
+    from clipcli.cli.calibrate import CalibrateOptions
+
+MIN_PHOTOS = 2  # of each label: one to fit to, one to measure on
+
+
+def calibrate(
+    calibrate: CalibrateOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions
+) -> int:
+    templates = choose_templates(calibrate.template, calibrate.templates)
+    run = read_labelled("calibrate", "looked at", data, model, photo, output=calibrate.output)
+    _check_enough(data.labelled, run.labels, list(run.true_names.values()))
+    with PartFile(Path(calibrate.output)) as file:  # known to be writable before it starts
+        with run.report.failures_to(data.failures):
+            (classifier,) = run.classifiers([templates])
+            photos = run.embed_labelled()
+        names = [run.labels[row].name for row in photos.rows]
+        _check_enough(data.labelled, run.labels, names)
+        done = calibrate_labels(
+            classifier,
+            run.labels,
+            templates,
+            photos.records,
+            photos.rows,
+            run.embedder,
+            run.options,
+            calibrate.pairs,
+        )
+        file.write(to_json(done).encode())
+    print_text(_text(done))
+    return photos.code
+
+
+def _check_enough(labelled: str, labels: Sequence[Label], names: Sequence[str]) -> None:
+    """Refuse labels of which there are too few photographs, by name."""
+    if len(labels) < 2:
+        raise UsageError(
+            f"{labelled}: one label, {labels[0].name}; expected at least two, since a threshold"
+            " needs photographs that do not show the label"
+        )
+    few = {label.name: names.count(label.name) for label in labels}
+    missing = [f"{name} has {n}" for name, n in few.items() if n < MIN_PHOTOS]
+    if missing:
+        more = f" and {len(missing) - 10} labels more" if len(missing) > 10 else ""
+        raise UsageError(
+            f"{labelled}: {', '.join(missing[:10])}{more}; expected at least {MIN_PHOTOS} readable"
+            " photographs of each label, better ten"
+        )
+
+
+def _text(done: Calibration) -> str:
+    """The thresholds, and what they cost."""
+    measured, thresholds = done.measured, done.thresholds
+    table = Table(
+        ("label", "threshold", "temperature", "wrong accepts", "wrong rejects"),
+        [
+            [label.name, f"{threshold:.3f}", f"{temperature:.3f}", *_shares(rates)]
+            for label, threshold, temperature, rates in zip(
+                done.labels,
+                thresholds.thresholds.tolist(),
+                thresholds.temperatures.tolist(),
+                measured.per_label,
+                strict=True,
+            )
+        ],
+        numbers=(1, 2, 3, 4),
+    )
+    return f"{table_text(table)}\n{_summary(measured)}"
+
+
+def _summary(measured: HeldOutRates) -> str:
+    lines = ["measured on photographs that were held out of the fit:"]
+    lines.append(f"  alone ({measured.n_photos:,}): {_sentence(measured.alone)}")
+    if measured.in_pairs is not None:
+        lines.append(f"  side by side ({measured.n_pairs:,}): {_sentence(measured.in_pairs)}")
+    none = f"  none of these: {measured.known_rejected:.1%} of known photographs rejected"
+    if measured.strangers_accepted is not None:
+        none += f", {measured.strangers_accepted:.1%} of a left-out label's accepted"
+    return "\n".join([*lines, none]) + "\n"
+
+
+def _sentence(rates: Rates) -> str:
+    accepts, rejects = _shares(rates)
+    return f"{accepts} of absent labels accepted, {rejects} of present ones rejected"
+
+
+def _shares(rates: Rates) -> list[str]:
+    """Of wrong accepts and wrong rejects."""
+    return ["-" if share is None else f"{share:.1%}" for share in astuple(rates)]

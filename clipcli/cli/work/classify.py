@@ -1,0 +1,41 @@
+"""Photographs and labels to rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from clipcli.cli.options import LabelOptions, ModelOptions, OutputOptions, PhotoOptions
+from clipcli.cli.work import output
+from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
+from clipcli.cli.work.labels import read_label_request
+from clipcli.cli.work.report import Report
+from clipcli.files.rows import CLASSIFY_COLUMNS
+from clipcli.labelling.labeller import LabelRequest, classify_photos, open_labeller
+from clipcli.records import Classified, Failure, PassedOver
+
+
+def classify(
+    paths: Sequence[str] | None,
+    label: LabelOptions,
+    model: ModelOptions,
+    photo: PhotoOptions,
+    out: OutputOptions,
+) -> int:
+    check_options(model, photo, output=out.output, failures=out.failures)
+    format = output.choose_format(out, Classified)
+    report = Report("labelled", out.quiet)
+    request = read_label_request(label)
+    run = PhotoRun(find_photos(paths, photo), model, photo, report)
+    rows = output.open_rows(out, format, CLASSIFY_COLUMNS)
+    return run.write(_classified(run, request), rows, out.failures)
+
+
+def _classified(run: PhotoRun, request: LabelRequest) -> Iterator[Classified | Failure]:
+    """The labels of each photograph, counted by the report; the model is opened on demand."""
+    records: Iterator[Classified | Failure | PassedOver] = run.settled()
+    if run.needs_model:
+        preprocessing = run.options.decode.name
+        labeller = open_labeller(request, run.embedder, preprocessing, run.model.truncate)
+        records = classify_photos(run.found, run.embedder, labeller, run.options)
+    counted: Iterator[Classified | Failure] = run.report.follow(records, len(run.found))
+    yield from counted

@@ -1,0 +1,171 @@
+"""Labelled photographs to figures: each model with each set of templates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
+from clipcli.cli.printing import print_text
+from clipcli.cli.work.labels import LabelledRun, check_several_labels, read_labelled
+from clipcli.cli.work.report import Report
+from clipcli.cli.work.tables import table_text
+from clipcli.evaluation import measure, page, tables
+from clipcli.evaluation.measure import Evaluation
+from clipcli.evaluation.metrics import Bin
+from clipcli.evaluation.tables import Table, percent
+from clipcli.files.part_file import PartFile
+from clipcli.files.rows import json_text
+from clipcli.labelling.classifier import Classifier
+from clipcli.labels.label import PLACE, check_templates
+from clipcli.labels.templates import TEMPLATE_SETS, choose_templates, read_templates
+from clipcli.records import Embedded, Failure, MadeBy, Photo
+
+if TYPE_CHECKING:
+    from clipcli.cli.eval import EvalOptions
+
+logger = logging.getLogger(__name__)
+
+N_CONFUSIONS = 10
+BAR_WIDTH = 40
+
+Templates = list[str]
+
+
+def evaluate(
+    eval: EvalOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions
+) -> int:
+    models, template_sets = _variants(
+        model.model, choose_templates(eval.template, eval.templates), eval.compare or ()
+    )
+    written = {"output": eval.output, "report": eval.report}
+    run = read_labelled("eval", "judged", data, model, photo, eval.labels, **written)
+    check_several_labels(data.labelled, run.labels)
+    if run.empty:
+        logger.info(f"labels without a photograph: {', '.join(run.empty)}")
+    with ExitStack() as files:  # known to be writable before it starts
+        json_file, page_file = (
+            None if path is None else files.enter_context(PartFile(Path(path)))
+            for path in (eval.output, eval.report)
+        )
+        evaluations, failed, code = _measure(run, models, template_sets, data.failures)
+        as_json = _json(measure.json_object(evaluations, failed))
+        if page_file is not None:
+            page_file.write(page.page(evaluations).encode())
+        if json_file is not None:
+            json_file.write(as_json)
+        if eval.format and json_file is None:
+            print_text(as_json.decode())
+        else:
+            print_text(_comparison(evaluations) if len(evaluations) > 1 else _text(*evaluations))
+    return code
+
+
+def _measure(
+    run: LabelledRun,
+    models: Sequence[str | None],
+    template_sets: Sequence[Templates],
+    failures: str | None,
+) -> tuple[list[Evaluation], list[Failure], int]:
+    """Evaluations, what could not be read, and the worst of the exit codes."""
+    failed: list[Failure] = []
+    codes: list[int] = []
+    measured: list[tuple[MadeBy, Classifier, list[Embedded]]] = []
+    for name in models:
+        report = Report("judged", run.report.quiet)
+        run = replace(run, model=replace(run.model, model=name), report=report)
+        classifiers = run.classifiers(template_sets)
+        embedded: list[Embedded] = []
+        with report.failures_to(None if measured else failures):
+            for record in run.embedded():
+                if isinstance(record, Embedded):
+                    embedded.append(record)
+                else:
+                    failed.append(record)
+            codes.append(report.conclude(run.described))
+        made_by = run.embedder.spec.made_by(run.options.decode.name)
+        for templates, classifier in zip(template_sets, classifiers, strict=True):
+            measured.append((replace(made_by, templates=tuple(templates)), classifier, embedded))
+        # the next model looks only at what this one could read
+        run = replace(run, found=[Photo(record.path) for record in embedded])
+    common = {one.path for one in run.found}
+    evaluations = [
+        measure.measure(
+            measure.judge(
+                [record for record in embedded if record.path in common], run.true_names, classifier
+            ),
+            classifier.names,
+            made_by,
+        )
+        for made_by, classifier, embedded in measured
+    ]
+    return evaluations, failed, max(codes)
+
+
+def _json(fields: dict[str, Any]) -> bytes:
+    """One field a line: short enough to read, and to compare with another run's."""
+    lines = ",\n".join(f"{json_text(name)}: {json_text(value)}" for name, value in fields.items())
+    return f"{{\n{lines}\n}}\n".encode()
+
+
+def _variants(
+    model: str | None, templates: list[str], compare: Sequence[str]
+) -> tuple[list[str | None], list[list[str]]]:
+    """The models and the sets of templates to measure, those without --compare first."""
+    models: list[str | None] = [model]
+    template_sets = [templates]
+    for value in compare:
+        if PLACE in value:
+            template_sets.append([part.strip() for part in value.split("|")])
+        elif value in TEMPLATE_SETS or value.endswith(".txt"):
+            template_sets.append(read_templates(value))
+        else:
+            models.append(value)
+    for some in template_sets:
+        check_templates(some)
+    return models, template_sets
+
+
+def _text(evaluation: Evaluation) -> str:
+    """Everything about one classifier."""
+    made_by = evaluation.made_by
+    heading = (
+        f"{evaluation.n:,} photographs, {len(evaluation.per_label):,} labels;"
+        f" {made_by.model}, {tables.templates_name(made_by.templates)}\n"
+    )
+    parts = [tables.overall(evaluation), tables.of_labels(evaluation)]
+    if evaluation.confusions:
+        parts.append(tables.of_confusions(evaluation, N_CONFUSIONS))
+    return "\n".join([heading, *map(table_text, [*parts, _reliability(evaluation.bins)])])
+
+
+def _comparison(evaluations: Sequence[Evaluation]) -> str:
+    """One line for each classifier, and how it differs from the first."""
+    first = evaluations[0]
+    return (
+        f"{first.n:,} photographs, {len(first.per_label):,} labels; differences to the first"
+        " line, in points of top-1 on the same photographs\n\n"
+        + table_text(tables.comparison(evaluations))
+    )
+
+
+def _reliability(bins: Sequence[Bin]) -> Table:
+    """A bar as long as the share that was right, and a | where the probabilities said it ends."""
+    rows = []
+    for one in bins:
+        bar = "#" * round(BAR_WIDTH * one.share_right)
+        said = round(BAR_WIDTH * one.mean_probability)
+        rows.append(
+            [
+                f"{one.low:.2f} to {one.high:.2f}",
+                f"{one.n:,}",
+                percent(one.mean_probability),
+                percent(one.share_right),
+                bar.ljust(said)[:said] + "|" + bar[said + 1 :],
+            ]
+        )
+    return Table(("probability", "n", "| said", "# right", ""), rows, numbers=(1, 2, 3))

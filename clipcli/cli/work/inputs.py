@@ -1,0 +1,124 @@
+"""Photographs and the model that looks at them, as the options name them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+
+from clipcli.cli.options import ModelOptions, PhotoOptions
+from clipcli.cli.work import progress
+from clipcli.cli.work.report import Report
+from clipcli.embedding.embedder import Embedder
+from clipcli.embedding.local import RunOptions
+from clipcli.errors import UsageError
+from clipcli.files.rows import Writer
+from clipcli.models.default_model import wanted
+from clipcli.models.request import ModelRequest
+from clipcli.photos import find
+from clipcli.photos.decode import DecodeOptions
+from clipcli.photos.find import FoundFile
+from clipcli.records import Embedded, Failure, PassedOver, Photo, Record
+
+logger = logging.getLogger(__name__)
+
+
+def check_options(model: ModelOptions, photo: PhotoOptions, **files: str | None) -> None:
+    """Refuse, by name, options that contradict each other. files: what each option writes."""
+    if model.reference and model.precision != "auto":
+        raise UsageError("--reference sets the precision, and --precision too; give one of them")
+    if model.reference and photo.fit != "crop":
+        raise UsageError(f"--reference crops and --fit asks to {photo.fit}; give one of them")
+    seen: dict[str, str] = {}
+    for option, path in files.items():
+        other = option if path is None else seen.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise UsageError(f"--{other} and --{option} name the same file; give each its own")
+
+
+def find_photos(paths: Sequence[str] | None, photo: PhotoOptions) -> list[FoundFile]:
+    """All files that PATHs name or hold; `-` is a list on stdin."""
+    if not paths:
+        raise UsageError("no PATH; expected photographs, folders, or - for a list on stdin")
+    if paths.count("-") > 1:
+        raise UsageError("- is given twice; there is one list on stdin")
+    named: list[str] = []
+    for path in paths:
+        named += find.read_path_list(sys.stdin.buffer, photo.null) if path == "-" else [path]
+    return list(find.find_photos(named, recursive=photo.recursive, exclude=photo.exclude or ()))
+
+
+@dataclass
+class PhotoRun:
+    """Files that were found, and the model that is opened when one of them needs it."""
+
+    found: list[FoundFile]
+    model: ModelOptions
+    photo: PhotoOptions
+    report: Report
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The model that the options name, downloaded with a bar if it is not on disk."""
+        model = self.model
+        request = ModelRequest(
+            wanted(model.model),
+            device=model.device,
+            precision="fp32" if model.reference else model.precision,
+            activation=model.activation,
+            compile=model.compile,
+            cache_dir=model.cache_dir,
+        )
+        with progress.of_download(self.report.quiet) as on_progress:
+            return Embedder.open(request, remember=model.cache, on_progress=on_progress)
+
+    @cached_property
+    def options(self) -> RunOptions:
+        photo = self.photo
+        decode = DecodeOptions(photo.fit, self.model.reference, photo.exact, photo.max_megapixels)
+        return RunOptions(decode, photo.batch_size, photo.workers)
+
+    @property
+    def described(self) -> str:
+        """Model, precision and device, for the summary."""
+        if "embedder" not in vars(self):  # never asked for
+            return "no model needed"
+        spec = self.embedder.spec
+        return f"{spec.name}, {spec.precision} on {spec.device}"
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether there is a photograph: the end of all other files is known without a model."""
+        return any(isinstance(record, Photo) for record in self.found)
+
+    def embedded(self) -> Iterator[Embedded | Failure]:
+        """The embedding of each photograph, counted by the report."""
+        records: Iterator[Embedded | Failure | PassedOver] = self.settled()
+        if self.needs_model:
+            records = self.embedder.embed_photos(self.found, self.options)
+        return self.report.follow(records, len(self.found))
+
+    def write(
+        self,
+        records: Iterable[Record],
+        writer: AbstractContextManager[Writer],
+        failures: str | None,
+        summary: str | None = None,
+    ) -> int:
+        """Write the rows, then say `summary`, or without one how the run ended: the exit code."""
+        with self.report.failures_to(failures), writer as rows:
+            for record in records:
+                rows.write(record)
+            rows.finish()
+            if summary is None:
+                return self.report.conclude(self.described)
+            logger.info(summary)
+            return 0
+
+    def settled(self) -> Iterator[PassedOver | Failure]:
+        """How the files end that are no photographs."""
+        return (record for record in self.found if not isinstance(record, Photo))

@@ -1,0 +1,168 @@
+"""Labels as the options name them, and photographs whose labels are known.
+
+`read_label_request` is for `classify`; `read_labelled` for `eval`, `calibrate`, `probe fit` and
+`prompts choose`. They refuse all that can be refused without a model.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcli.cli.options import LabelledOptions, LabelOptions, ModelOptions, PhotoOptions
+from clipcli.cli.work.inputs import PhotoRun, check_options
+from clipcli.cli.work.report import Report
+from clipcli.errors import ExitCode, UsageError
+from clipcli.labelling.calibration_file import read_calibration
+from clipcli.labelling.classifier import Classifier, build_classifier
+from clipcli.labelling.labeller import LabelRequest, note_labels_without_evidence
+from clipcli.labelling.probe_file import read_probe
+from clipcli.labels.folder_labels import folder_labels, match_labels
+from clipcli.labels.label import Label, foreign_labels, parse_labels, read_labels_file
+from clipcli.labels.templates import choose_templates
+from clipcli.photos import truth
+from clipcli.records import Embedded, Photo
+
+logger = logging.getLogger(__name__)
+
+
+def read_label_request(options: LabelOptions) -> LabelRequest:
+    """Raises UsageError for labels, templates or files that cannot work."""
+    sources = {
+        "--labels": options.labels,
+        "--labels-file": options.labels_file,
+        "--calibration": options.calibration,
+        "--probe": options.probe,
+    }
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) != 1:
+        raise UsageError(
+            f"{' and '.join(given) or 'no labels'}; expected --labels dog,cat,tiger, or"
+            " --labels-file, --calibration or --probe FILE"
+        )
+    (source,) = given
+    labels: Sequence[Label] = ()
+    if source in ("--labels", "--labels-file"):
+        labels = read_labels(options.labels, options.labels_file) or ()
+        _note_foreign_labels(labels)
+    elif options.template or options.templates:
+        raise UsageError(f"{source} has templates of its own; leave --template and --templates out")
+    return LabelRequest(
+        tuple(labels),
+        tuple(choose_templates(options.template, options.templates)),
+        read_calibration(options.calibration) if options.calibration is not None else None,
+        read_probe(options.probe) if options.probe is not None else None,
+        options.top_k,
+        options.multi_label,
+        options.min_probability,
+        options.unknown,
+        source=options.calibration or options.probe or "",
+    )
+
+
+def read_labels(labels: Sequence[str] | None, labels_file: str | None) -> list[Label] | None:
+    """The labels that one of the two options names, if one was given."""
+    if labels is not None and labels_file is not None:
+        raise UsageError("--labels and --labels-file both name the labels; give one of them")
+    if labels_file is not None:
+        return read_labels_file(labels_file)
+    return None if labels is None else parse_labels(labels)
+
+
+def _note_foreign_labels(labels: Sequence[Label]) -> None:
+    foreign = foreign_labels(labels)
+    if foreign:
+        logger.info(
+            f"{', '.join(foreign[:5])}: not in Latin letters, and the published models know"
+            f" English; write {foreign[0]} = ENGLISH WORD in a labels file"
+        )
+
+
+@dataclass(frozen=True)
+class EmbeddedPhotos:
+    """Photographs that could be read, at least one, and how the run that read them ended.
+
+    rows: int64 [n], the index of each one's true label.
+    """
+
+    records: list[Embedded]
+    rows: NDArray[np.int64]
+    code: ExitCode
+
+    @property
+    def embeddings(self) -> NDArray[np.float32]:
+        """Unit float32 [n, d]."""
+        return np.stack([record.embedding for record in self.records])
+
+
+@dataclass
+class LabelledRun(PhotoRun):
+    """labels: to choose from; true_names: path -> the name that its true label has among them;
+    empty: true labels without a photograph."""
+
+    labels: list[Label]
+    true_names: dict[str, str]
+    empty: list[str]
+
+    def classifiers(self, template_sets: Sequence[Sequence[str]]) -> list[Classifier]:
+        """The labels in each set of templates, and a note of those that the model knows not."""
+        made = [
+            build_classifier(self.embedder, self.labels, templates, self.model.truncate)
+            for templates in template_sets
+        ]
+        note_labels_without_evidence(self.embedder, self.labels)
+        return made
+
+    def embed_labelled(self) -> EmbeddedPhotos:
+        """Embed them all, and say how many could be read."""
+        records = [record for record in self.embedded() if isinstance(record, Embedded)]
+        code = self.report.conclude(self.described)
+        index = {label.name: row for row, label in enumerate(self.labels)}
+        rows = np.array([index[self.true_names[record.path]] for record in records])
+        return EmbeddedPhotos(records, rows, code)
+
+
+def read_labelled(
+    command: str,
+    verb: str,
+    data: LabelledOptions,
+    model: ModelOptions,
+    photo: PhotoOptions,
+    labels: Sequence[str] | None = None,
+    **files: str | None,
+) -> LabelledRun:
+    """The photographs of LABELLED, and the labels given or its own ones.
+
+    command: as it is typed, for messages; verb: as in `Report`; files: what each option writes.
+    Raises UsageError for what cannot work.
+    """
+    report = Report(verb, data.quiet)
+    check_options(model, photo, **files, failures=data.failures)
+    if photo.null:
+        raise UsageError(f"--null: {command} reads no list of paths; leave it out")
+    known = truth.read_truth(data.labelled, recursive=photo.recursive, exclude=photo.exclude or ())
+    chosen = read_labels(labels, data.labels_file) or folder_labels(known.labels)
+    names = match_labels(known.labels, chosen)
+    true_names = {one.path: names[one.label] for one in known.photos}
+    return LabelledRun(
+        [*known.failures, *map(Photo, true_names)],
+        model,
+        photo,
+        report,
+        chosen,
+        true_names,
+        sorted(set(known.labels) - {one.label for one in known.photos}),
+    )
+
+
+def check_several_labels(labelled: str, labels: Sequence[Label]) -> None:
+    """Refuse a choice among one."""
+    if len(labels) < 2:
+        raise UsageError(
+            f"{labelled}: one label, {labels[0].name}, which is always right; {truth.EXPECTED},"
+            " or name others with --labels"
+        )

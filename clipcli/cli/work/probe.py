@@ -1,0 +1,109 @@
+"""A few labelled photographs to a probe, and to how much each more of them teaches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
+from clipcli.cli.printing import print_text
+from clipcli.cli.work.labels import EmbeddedPhotos, read_labelled
+from clipcli.errors import UsageError
+from clipcli.evaluation.learning_curve import Point, learning_curve, most_shots
+from clipcli.evaluation.metrics import Interval
+from clipcli.evaluation.tables import between
+from clipcli.files.part_file import PartFile
+from clipcli.labelling.classifier import Classifier
+from clipcli.labelling.probe import ProbeOrigin
+from clipcli.labelling.probe_file import write_probe
+from clipcli.labelling.probe_fit import fit_probe
+from clipcli.labels.templates import choose_templates
+from clipcli.photos import truth
+
+if TYPE_CHECKING:
+    from clipcli.cli.probe import FitOptions
+
+logger = logging.getLogger(__name__)
+
+
+def fit(fit: FitOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions) -> int:
+    if fit.output is None and fit.shots is None:
+        raise UsageError("expected -o FILE for the probe, or --shots 1,2,4,8 to measure, or both")
+    shots = _shots(fit.shots)
+    templates = choose_templates(fit.template, fit.templates)
+    run = read_labelled("probe fit", "learned from", data, model, photo, output=fit.output)
+    if len(set(run.true_names.values())) < 2:
+        raise UsageError(f"{data.labelled}: photographs of fewer than two labels; {truth.EXPECTED}")
+    with ExitStack() as stack:
+        # known to be writable before it starts
+        file = stack.enter_context(PartFile(Path(fit.output))) if fit.output else None
+        stack.enter_context(run.report.failures_to(data.failures))
+        (classifier,) = run.classifiers([templates])
+        photos = run.embed_labelled()
+        made_by = replace(photos.records[0].made_by, templates=tuple(templates))
+        fitted = fit_probe(photos.embeddings, photos.rows, classifier, made_by)
+        if shots:
+            _print_curve(photos, classifier, shots, fit)
+        if file is not None:
+            write_probe(fitted, file)
+            logger.info(f"{fit.output}: {_described(fitted.origin)}")
+    return photos.code
+
+
+def _print_curve(
+    photos: EmbeddedPhotos, classifier: Classifier, shots: Sequence[int], fit: FitOptions
+) -> None:
+    most = most_shots(photos.rows)
+    measured = [n_shots for n_shots in shots if n_shots <= most]
+    if not measured:
+        raise UsageError(
+            f"--shots {fit.shots}: a label has {most + 1} photographs, of which one at least is"
+            " left to test; give fewer shots or more photographs"
+        )
+    if len(measured) < len(shots):
+        logger.info(f"a label has {most + 1} photographs: more than {most} not measured")
+    points = learning_curve(
+        photos.embeddings, photos.rows, classifier, measured, fit.splits, fit.seed
+    )
+    print_text("".join(f"{line}\n" for line in _table(points)))
+
+
+def _shots(text: str | None) -> list[int]:
+    if text is None:
+        return []
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise UsageError(f"--shots {text}: expected numbers from 1, like 1,2,4,8,16")
+    return sorted({int(part) for part in parts})
+
+
+def _table(points: Iterable[Point]) -> Iterable[str]:
+    """Lines of the curve; each comes when it is measured."""
+    yield f"{'SHOTS':>5}  {'PROBE':<24}{'ZERO-SHOT':<24}GAIN"
+    for point in points:
+        probe = _accuracy(point.probe, point.probe_interval)
+        zero_shot = _accuracy(point.zero_shot, point.zero_shot_interval)
+        low, high = point.gain_interval
+        gain = f"{100 * point.gain:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        yield f"{point.shots:>5}  {probe:<24}{zero_shot:<24}{gain}"
+
+
+def _accuracy(share: float, interval: Interval) -> str:
+    return f"{100 * share:5.1f} % ({between(interval)})"
+
+
+def _described(origin: ProbeOrigin) -> str:
+    """What was learned, in words."""
+    fewest, most = min(origin.shots), max(origin.shots)
+    each = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    line = f"{len(origin.shots)} labels, {each} photographs each, C about {origin.strength:g}"
+    if origin.accuracy is None or origin.zero_shot_accuracy is None:
+        return f"{line}; two photographs of each label would show how well it does"
+    return (
+        f"{line}; on photographs held out {100 * origin.accuracy:.1f} % right,"
+        f" {100 * origin.zero_shot_accuracy:.1f} % zero-shot"
+    )

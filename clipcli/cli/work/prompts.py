@@ -1,0 +1,194 @@
+"""What labels become, and which words and templates are better."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
+from clipcli.cli.printing import print_text
+from clipcli.cli.work.labels import check_several_labels, read_labelled, read_labels
+from clipcli.cli.work.tables import table_text
+from clipcli.errors import UsageError, one_line
+from clipcli.evaluation import prompt_candidates, prompt_choice
+from clipcli.evaluation.prompt_choice import N_PHOTOS_LEAST, Choice, Half, Trial
+from clipcli.evaluation.tables import Table, percent
+from clipcli.files.part_file import PartFile
+from clipcli.labelling.labeller import note_labels_without_evidence
+from clipcli.labels.label import DEFAULT_TEMPLATE, Label, check_templates, labels_file_line, prompts
+from clipcli.labels.templates import TEMPLATE_SETS, choose_templates, read_templates
+
+if TYPE_CHECKING:
+    from clipcli.cli.prompts import ChooseOptions
+
+logger = logging.getLogger(__name__)
+
+N_BEST_SHOWN = 5
+SOURCES = {
+    "simple": "the default; the paper's section 3.1.4",
+    "seven": "openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb",
+    "imagenet80": "openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb",
+    "cifar18": "openai/CLIP, data/prompts.md",
+}
+
+
+def show(
+    labels: Sequence[str] | None,
+    labels_file: str | None,
+    template: Sequence[str] | None,
+    templates: str | None,
+) -> int:
+    chosen_templates = choose_templates(template, templates)
+    chosen = read_labels(labels, labels_file)
+    if chosen is not None:
+        lines = [
+            f"{one_line(label.name)}\t{one_line(prompt)}"
+            for label in chosen
+            for prompt in prompts(label, chosen_templates)
+        ]
+    elif template or templates:
+        lines = [one_line(some) for some in chosen_templates]
+    else:
+        lines = [f"{'NAME':<12}{'TEMPLATES':>9}  SOURCE"]
+        for name, published in TEMPLATE_SETS.items():
+            lines.append(f"{name:<12}{len(published):>9}  {SOURCES[name]}")
+    print_text("".join(f"{line}\n" for line in lines))
+    return 0
+
+
+def choose(
+    choose: ChooseOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions
+) -> int:
+    own_sets = {name: read_templates(name) for name in choose.templates or ()}
+    for some in own_sets.values():
+        check_templates(some)
+    run = read_labelled(
+        *("prompts choose", "looked at", data, model, photo), choose.labels, output=choose.output
+    )
+    labels = run.labels
+    check_several_labels(data.labelled, labels)
+    rewordings = _rewordings(labels, choose.rewordings)
+    _check_enough(data.labelled, len(run.true_names))
+    if choose.output is not None:
+        _check_writable(labels)
+    with ExitStack() as stack:
+        # known to be writable before it starts
+        file = stack.enter_context(PartFile(Path(choose.output))) if choose.output else None
+        note_labels_without_evidence(run.embedder, labels)
+        with run.report.failures_to(data.failures):
+            photos = run.embed_labelled()
+        _check_enough(data.labelled, len(photos.rows))
+        made = prompt_choice.choose(
+            run.embedder,
+            Half(photos.embeddings, photos.rows),
+            labels,
+            rewordings,
+            prompt_candidates.template_candidates(own_sets, choose.hint),
+            choose.seed,
+            model.truncate,
+        )
+        print_text(_choice_text(made, labels, choose.seed))
+        if file is not None:
+            file.write(_labels_file_text(made, run.embedder.spec.name).encode())
+    if file is not None:
+        best = "the winner" if made.beats_default else "the default"
+        logger.info(
+            f"{best}'s prompts are in {choose.output}; use them with --labels-file {choose.output}"
+        )
+    return photos.code
+
+
+def _rewordings(labels: Sequence[Label], path: str | None) -> dict[str, list[Label]]:
+    """Other ways to say each label: those of the file, and the label's own."""
+    given = prompt_candidates.read_rewordings(path, labels) if path else {}
+    return {
+        label.name: [*given.get(label.name, ()), *prompt_candidates.own_rewordings(label)]
+        for label in labels
+    }
+
+
+def _check_enough(labelled: str, n: int) -> None:
+    if n < N_PHOTOS_LEAST:
+        photographs = "1 photograph" if n == 1 else f"{n} photographs"
+        raise UsageError(
+            f"{labelled}: {photographs}; expected at least {N_PHOTOS_LEAST}, since with fewer"
+            " nothing can be told from chance"
+        )
+
+
+def _check_writable(labels: Sequence[Label]) -> None:
+    """Refuse, before the work, a label that no line of a labels file can hold."""
+    for label in labels:
+        if label.name.strip() != label.name or len(label.name.splitlines()) > 1:
+            raise UsageError(
+                f"{label.name!r}: a label with spaces around it or a line break in it does not"
+                " fit into a labels file; rename it, or leave --output out"
+            )
+
+
+def _choice_text(choice: Choice, labels: Sequence[Label], seed: int) -> str:
+    """What was tried on the first half, what came of it on the other, and the verdict."""
+    n = choice.n_chosen_on
+    best = [
+        [candidate.name, str(len(candidate.templates)), percent(n_right / n)]
+        for candidate, n_right in choice.ranking[:N_BEST_SHOWN]
+    ]
+    more = len(choice.ranking) - len(best)
+    heading = (
+        f"{n + choice.overall.n:,} photographs, {len(labels):,} labels; chosen on {n:,}, tested"
+        f" on the other {choice.overall.n:,} (seed {seed})\n"
+    )
+    parts = [
+        heading,
+        table_text(Table(("best templates", "n", "first half"), best, numbers=(1, 2)))
+        + (f"and {more} more\n" if more else ""),
+    ]
+    n_reworded = len(choice.reworded)
+    words = f"words of {n_reworded:,} label{'s' if n_reworded != 1 else ''}"
+    changes = zip((words, f"templates {choice.candidate.name}"), choice.trials, strict=True)
+    rows = [
+        [what, *_figures(trial), "kept" if trial.is_passed else "not beyond chance"]
+        for what, trial in changes
+        if trial is not None
+    ]
+    if rows:
+        names = ("on the other half", "before", "after", "difference", "95 % interval", "")
+        parts.append(table_text(Table(names, rows, numbers=(1, 2, 3, 4))))
+    if choice.reworded:
+        parts.append("".join(f"{one_line(labels_file_line(new))}\n" for new in choice.reworded))
+    parts.append(f"{_conclusion(choice)}\n")
+    return "\n".join(parts)
+
+
+def _labels_file_text(choice: Choice, model: str) -> str:
+    """The figures, then a label a line in whole prompts, so that the templates are in the file."""
+    heading = one_line(f"{_conclusion(choice)}; {model}, {choice.overall.n:,} photographs held out")
+    lines = [f"# clipcli prompts choose: {heading}", *map(labels_file_line, choice.labels)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _figures(trial: Trial) -> list[str]:
+    before, after = trial.accuracies
+    low, high = trial.interval
+    return [
+        percent(before),
+        percent(after),
+        f"{100 * trial.difference:+.1f}",
+        f"{100 * low:+.1f} to {100 * high:+.1f}",
+    ]
+
+
+def _conclusion(choice: Choice) -> str:
+    if not choice.beats_default:
+        return (
+            f"nothing beats the default beyond chance: keep {DEFAULT_TEMPLATE!r} and the labels as"
+            f" they are, {percent(choice.overall.accuracies[0])}"
+        )
+    was, now, difference, interval = _figures(choice.overall)
+    return (
+        f"better than the default: {now} instead of {was}, {difference} points"
+        f" (95 % interval {interval})"
+    )

@@ -1,0 +1,106 @@
+"""How a run over files ended: what failed, how many of what, and the exit code."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from clipcli.cli import talk
+from clipcli.cli.work import progress
+from clipcli.errors import ExitCode, NothingReadError
+from clipcli.files.part_file import PartFile
+from clipcli.files.rows import FAILURE_COLUMNS, csv_line
+from clipcli.records import Classified, Embedded, Failure, PassedOver, Record
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Record)
+
+
+class Report:
+    """Counts files and names what failed. `verb` says what happens to a photograph: labelled,
+    embedded, compared."""
+
+    def __init__(self, verb: str, quiet: bool) -> None:
+        self.quiet = quiet
+        self._n_done = self._n_passed_over = self._n_failed = 0
+        self._n_middle_only = self._n_recalled = 0
+        self._verb = verb
+        self._failures: PartFile | None = None
+        self._seconds = 0.0
+        if quiet:
+            talk.leave_out_notes()
+
+    def follow(self, records: Iterable[R | PassedOver], n_files: int) -> Iterator[R]:
+        """Pass on results and failures, counting, naming what failed, moving the bar."""
+        start = time.monotonic()
+        with progress.of_files(n_files, self.quiet) as advance:
+            for record in records:
+                if isinstance(record, PassedOver):
+                    self._n_passed_over += 1
+                elif isinstance(record, Failure):
+                    self._fail(record)
+                elif isinstance(record, Classified | Embedded):
+                    self._n_done += 1
+                    self._n_middle_only += record.middle_only
+                    self._n_recalled += record.recalled
+                advance(self._n_done, self._n_failed)
+                if not isinstance(record, PassedOver):
+                    yield record
+        self._seconds = time.monotonic() - start
+
+    @contextmanager
+    def failures_to(self, path: str | None) -> Iterator[None]:
+        """Write what fails to this CSV, which appears when the run is whole."""
+        if path is None:
+            yield
+            return
+        with PartFile(Path(path), kept="failures") as self._failures:
+            try:
+                yield
+            except NothingReadError:
+                self._failures.commit()  # the run came to its end, and this is what is to be known
+                raise
+            if not self._n_failed:
+                self._failures.write(csv_line(FAILURE_COLUMNS).encode())
+
+    def conclude(self, described: str) -> ExitCode:
+        """Say how it ended. Raises NothingReadError where not one photograph could be read."""
+        n_done, n_failed = self._n_done, self._n_failed
+        if not n_done and not n_failed:
+            passed_over = _files(self._n_passed_over)
+            logger.info(f"nothing to do: no photographs found, {passed_over} passed over")
+            return ExitCode.OK
+        rate = n_done / self._seconds if self._seconds else 0.0
+        line = (
+            f"{_files(n_done + self._n_passed_over + n_failed)}: {n_done} {self._verb},"
+            f" {self._n_passed_over} passed over, {n_failed} failed; {described},"
+            f" {rate:,.1f} images/s"
+        )
+        if self._n_recalled:
+            line += f"; {self._n_recalled} known from before"
+        if self._n_middle_only:
+            line += (
+                f"; {self._n_middle_only} longer than 2:1 judged by the middle alone"
+                " (--fit pad shows the model all of it)"
+            )
+        logger.info(line)
+        if not n_done:
+            raise NothingReadError(f"not one photograph could be read, {n_failed} failed")
+        return ExitCode.PARTLY_READ if n_failed else ExitCode.OK
+
+    def _fail(self, failure: Failure) -> None:
+        self._n_failed += 1
+        logger.warning(f"{failure.path}: {failure.error}")
+        if self._failures is not None:
+            header = csv_line(FAILURE_COLUMNS) if self._n_failed == 1 else ""
+            line = header + csv_line([failure.path, failure.error])
+            self._failures.write(line.encode("utf-8", "surrogateescape"))
+
+
+def _files(n: int) -> str:
+    return f"{n} file" if n == 1 else f"{n} files"

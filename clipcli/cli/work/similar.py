@@ -1,0 +1,93 @@
+"""A query to the photographs nearest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions
+from clipcli.cli.work import output
+from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
+from clipcli.cli.work.report import Report
+from clipcli.errors import EmbeddingFileError, UsageError
+from clipcli.files import embedding_file
+from clipcli.files.made_by import check_made_by
+from clipcli.files.rows import SIMILAR_COLUMNS
+from clipcli.records import TEXT, Match, Record
+from clipcli.search.query import QueryPart, encode_query
+from clipcli.search.similar import similar_in_file, similar_photos
+
+if TYPE_CHECKING:
+    from clipcli.cli.similar import SearchOptions
+
+
+def similar(
+    query: str,
+    paths: Sequence[str] | None,
+    search: SearchOptions,
+    model: ModelOptions,
+    photo: PhotoOptions,
+    out: OutputOptions,
+) -> int:
+    check_options(model, photo, output=out.output, failures=out.failures)
+    if (search.embeddings is None) == (not paths):
+        raise UsageError("expected either PATH to search in or --embeddings FILE")
+    if search.paths_only and out.format:
+        raise UsageError("--paths-only and --format ask for two formats; give one of them")
+    parts = _query_parts(query, search)
+    format = output.choose_format(out, Match)
+    if search.paths_only:
+        format = "nul" if photo.null else "paths"
+    report = Report("compared", out.quiet)
+    run = PhotoRun([] if search.embeddings else find_photos(paths, photo), model, photo, report)
+    summary = None
+    if search.embeddings:
+        records, summary = _search_file(search.embeddings, parts, search, run)
+    else:
+        records = _search_photos(parts, search, run)
+    rows = output.open_rows(out, format, SIMILAR_COLUMNS)
+    return run.write(records, rows, out.failures, summary)
+
+
+def _query_parts(query: str, search: SearchOptions) -> list[QueryPart]:
+    parts = [QueryPart.parse("text" if search.text else "image", query)]
+    parts += [QueryPart.parse("text", value) for value in search.add_text or ()]
+    parts += [QueryPart.parse("image", value) for value in search.add_image or ()]
+    parts += [QueryPart.parse("text", value, -1.0) for value in search.subtract_text or ()]
+    parts += [QueryPart.parse("image", value, -1.0) for value in search.subtract_image or ()]
+    return parts
+
+
+def _search_photos(
+    parts: Sequence[QueryPart], search: SearchOptions, run: PhotoRun
+) -> Iterator[Record]:
+    if not run.needs_model:
+        return run.embedded()
+    query = encode_query(parts, run.embedder, run.options, run.model.truncate)
+    return similar_photos(
+        query, run.embedded(), search.top_k, search.min_similarity, _images(parts)
+    )
+
+
+def _search_file(
+    path: str, parts: Sequence[QueryPart], search: SearchOptions, run: PhotoRun
+) -> tuple[Iterator[Record], str]:
+    """The answers, and what is to be said of them."""
+    file = embedding_file.read(Path(path))
+    embedder = None
+    by = f"{file.header.model}, from the file alone"
+    if run.model.model is not None or not all(part.is_in(file) for part in parts):
+        embedder = run.embedder
+        by = run.described
+        now = embedder.spec.made_by(run.options.decode.name if _images(parts) else TEXT)
+        again = "embed the photographs again"
+        check_made_by(file.header.made_by, now, str(file.path), again, EmbeddingFileError)
+    query = encode_query(parts, embedder, run.options, run.model.truncate, file)
+    records = similar_in_file(query, file, search.top_k, search.min_similarity, _images(parts))
+    return records, f"{len(file.paths)} embeddings compared; {by}"
+
+
+def _images(parts: Sequence[QueryPart]) -> list[str]:
+    """The query's own photographs, which are no answers."""
+    return [part.value for part in parts if part.kind == "image"]
