@@ -107,14 +107,13 @@ def encode(checkpoint: str, precision: str, n_photos: str) -> dict[str, float | 
     from clipcli.runtime.devices import DTYPES, choose_device, choose_precision
 
     chosen = choose_precision(precision, choose_device("cpu"))
-    model, _ = checkpoints.load(Path(checkpoint))
-    model = model.to_precision(DTYPES[chosen]).eval()
+    network = checkpoints.load(Path(checkpoint)).network.to_precision(DTYPES[chosen]).eval()
     pictures = torch.randn(max(BATCH_SIZES), 3, PX, PX)
 
     def encode_all(batch_size: int, n_pictures: int) -> Callable[[], None]:
         def loop() -> None:
             for start in range(0, n_pictures, batch_size):
-                model.encode_image(pictures[: min(batch_size, n_pictures - start)])
+                network.encode_image(pictures[: min(batch_size, n_pictures - start)])
 
         return loop
 
@@ -136,16 +135,15 @@ def encode_padded(checkpoint: str, precision: str, prompts_file: str) -> dict[st
     from clipcli.runtime.devices import DTYPES, choose_device, choose_precision
 
     chosen = choose_precision(precision, choose_device("cpu"))
-    model, _ = checkpoints.load(Path(checkpoint))
-    model = model.to_precision(DTYPES[chosen]).eval()
+    network = checkpoints.load(Path(checkpoint)).network.to_precision(DTYPES[chosen]).eval()
     tokens = tokenize(Path(prompts_file).read_text().splitlines())  # [n_prompts, 77]
 
     def encode_all() -> None:
         for part in torch.split(tokens, PROMPTS_AT_ONCE):
-            model.encode_text(part)
+            network.encode_text(part)
 
     with torch.inference_mode():
-        model.encode_text(tokens[:8])  # the first pass allocates
+        network.encode_text(tokens[:8])  # the first pass allocates
         return {**timed(encode_all), "precision": chosen}
 
 

@@ -55,7 +55,7 @@ def cosines_of(
     embeddings = torch.from_numpy(encoder.encode_texts(prompts))
     index = {word: row for row, word in enumerate(words)}
     probabilities = (simulator.class_pictures() / temperature).softmax(dim=-1)
-    pictures = F.normalize(probabilities @ encoder.model.visual.class_embedding, dim=-1)
+    pictures = F.normalize(probabilities @ encoder.model.network.visual.class_embedding, dim=-1)
     return torch.stack(
         [embeddings[[index[label] for label in labels]] @ pictures[c] for c, labels in sets]
     )
@@ -70,9 +70,9 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=10, help="labels in a set")
     options = parser.parse_args()
     torch.manual_seed(0)
-    encoder = Encoder.open(options.model, device="cpu")
+    encoder = Encoder.open(options.model, device="cpu", precision="fp32")
     texts = texts_module.build(WordNet(options.wordnet), [])
-    similarity = class_similarity(encoder.model.visual.classifier.weight)
+    similarity = class_similarity(encoder.model.network.visual.classifier.weight)
     simulator = Simulator(similarity, [torch.arange(2)], torch.ones(1))  # no scenes are drawn
     sets = label_sets(texts, 2000, options.labels, random.Random(0))
     for temperature in TEMPERATURES:

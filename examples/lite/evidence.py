@@ -34,7 +34,7 @@ from wordnet import WordNet
 from clipcli.labels.label import DEFAULT_TEMPLATE, PLACE
 from clipcli.models.tokenizer import clip_tokenizer
 from clipcli.network.config import KnownWordsConfig
-from clipcli.network.known_words import INPUT_SCALE, N_HIGHEST, EvidenceTest
+from clipcli.network.known_words import INPUT_SCALE, N_HIGHEST, KnownWords
 
 HIDDEN_WIDTH = 32
 # length of the mean of an idea's unit class embeddings; words between are not used
@@ -47,10 +47,10 @@ N_EXAMPLES = 12_000  # of either kind
 STEPS, LEARNING_RATE = 800, 3e-3
 
 
-def log_odds(test: EvidenceTest, embeddings: Tensor, class_embedding: Tensor) -> Tensor:
+def log_odds(test: KnownWords, embeddings: Tensor, class_embedding: Tensor) -> Tensor:
     """Unit embeddings [n, d] -> log odds [n] that the words name something learned.
 
-    What `EvidenceTest` computes, without the table of learned words and before the sign is taken.
+    What `KnownWords` computes, without the table of learned words and before the sign is taken.
     """
     highest = (embeddings @ class_embedding.t()).topk(N_HIGHEST, dim=-1).values
     features = INPUT_SCALE * torch.cat([embeddings, highest], dim=-1)
@@ -127,11 +127,9 @@ def embed(tower: TextTower, texts: list[str], size: int = 1024) -> Tensor:
     )
 
 
-def fit(
-    positive: Tensor, negative: Tensor, class_embedding: Tensor, n_learned: int
-) -> EvidenceTest:
+def fit(positive: Tensor, negative: Tensor, class_embedding: Tensor, n_learned: int) -> KnownWords:
     """Both kinds count alike, however many there are."""
-    test = EvidenceTest(KnownWordsConfig(HIDDEN_WIDTH, n_learned), class_embedding.shape[1])
+    test = KnownWords(KnownWordsConfig(HIDDEN_WIDTH, n_learned), class_embedding.shape[1])
     optimizer = torch.optim.AdamW(test.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
     for _ in range(STEPS):
         with_evidence = positive[torch.randint(len(positive), (1024,))]
