@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from opened import opened
 from pictures import noise, save, save_truncated_jpeg, soft
 from PIL import Image
 from places import REFERENCE
@@ -36,24 +35,6 @@ MODELS = REFERENCE / "models"
 VIT = MODELS / "vit.pt"  # pictures of 48 * 48, and a vocabulary of its own
 LONG_AGO = 10**18  # ns: 2001
 SETTLE_S = 2.1  # a file that was changed in the last two seconds is not trusted
-
-_listeners: list[list[str]] = []
-
-
-def _listen(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and _listeners and isinstance(arguments[0], str | os.PathLike):
-        _listeners[-1].append(os.fspath(arguments[0]))
-
-
-sys.addaudithook(_listen)  # Python's own record of what is opened; it cannot be taken away again
-
-
-@contextmanager
-def opened() -> Iterator[list[str]]:
-    """The paths that are opened meanwhile, by any thread."""
-    _listeners.append([])
-    yield _listeners[-1]
-    _listeners.pop()
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import os
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from opened import opened
 from pictures import noise, save
 from PIL import Image
 from places import REFERENCE
@@ -42,24 +41,6 @@ from clipcli.records import Embedded, Failure, PassedOver, Photo
 VIT = str(REFERENCE / "models" / "vit.pt")  # pictures of 48 * 48
 BATCH = 4
 WAIT_S = 30  # for what comes at once; a test that waits so long has failed
-
-_listeners: list[list[str]] = []
-
-
-def _listen(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and _listeners and isinstance(arguments[0], str | os.PathLike):
-        _listeners[-1].append(os.fspath(arguments[0]))
-
-
-sys.addaudithook(_listen)  # Python's own record of what is opened; it cannot be taken away again
-
-
-@contextmanager
-def opened() -> Iterator[list[str]]:
-    """The paths that are opened meanwhile, by any thread."""
-    _listeners.append([])
-    yield _listeners[-1]
-    _listeners.pop()
 
 
 class CountingEncoder(Encoder):
