@@ -20,7 +20,15 @@ Every message is one line: what was found, what was expected, what to do.
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
+
+# What a terminal may obey, or what turns the rest of its line around: C0, DEL and C1; separators of
+# lines and paragraphs; bidi embeddings, overrides and isolates, and the other switches beside them;
+# lone surrogates, which are bytes that are no UTF-8, such as 0x9b, which begins a command.
+# All else stays, also what isprintable() refuses: joiners, which Persian and emoji need, no-break
+# spaces, direction marks, which can do no more than a letter, and letters newer than this Python.
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
 
 
 class ExitCode(IntEnum):
@@ -105,8 +113,15 @@ class StoppedError(BaseException):
 
 
 def one_line(text: str) -> str:
-    """`text` fit for one line of a terminal: control characters and lone surrogates escaped."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    """`text` fit for one line of a terminal, which shows control characters and does not obey.
+
+    `\\n` and `\\x1b` as in Python; from DEL on `\\u009b`, an escape that JSON knows too.
+    """
+    return _OBEYED.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    if character < "\x7f":
+        return character.encode("unicode_escape").decode()
+    return f"\\u{ord(character):04x}"

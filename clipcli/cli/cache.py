@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,6 +14,8 @@ from clipcli.models import catalogue
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 cache_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -65,14 +68,14 @@ def verify(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
     path = _path(cache_dir)
     problems = upkeep.verify(path) if _is_there(path) else []
     for problem in problems:
-        typer.echo(f"clipcli: {problem}", err=True)
+        logger.warning(problem)
     if problems:
         raise CacheError(
             f"{path}: {len(problems)} problems; damaged entries are never used; clipcli cache"
             " clear starts anew"
         )
     if not quiet:
-        typer.echo(f"clipcli: {path}: all well", err=True)
+        logger.info(f"{path}: all well")
     return 0
 
 
@@ -88,7 +91,7 @@ def prune(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
     n_files, n_embeddings = upkeep.prune(path) if _is_there(path) else (0, 0)
     if not quiet:
         said = f"{n_files:,} files that are gone and {n_embeddings:,} embeddings forgotten"
-        typer.echo(f"clipcli: {path}: {said}", err=True)
+        logger.info(f"{path}: {said}")
     return 0
 
 
@@ -103,7 +106,7 @@ def clear(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
     path = _path(cache_dir)
     n_bytes = upkeep.clear(path)
     if not quiet:
-        typer.echo(f"clipcli: {path}: {n_bytes / 1e6:,.1f} MB freed", err=True)
+        logger.info(f"{path}: {n_bytes / 1e6:,.1f} MB freed")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +10,12 @@ import typer
 
 from clipcli.cli import talk
 from clipcli.cli.options import CacheDir, Quiet
-from clipcli.cli.printing import print_line
+from clipcli.cli.printing import print_line, print_text
 from clipcli.errors import UsageError
 from clipcli.models import catalogue
 from clipcli.models.fetch import fetch
+
+logger = logging.getLogger(__name__)
 
 models_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -75,7 +78,7 @@ def use(
         name = default_model.checked(name)
     path = default_model.configure(name)
     if not quiet:
-        typer.echo(f"clipcli: {name} is your default model now ({path})", err=True)
+        logger.info(f"{name} is your default model now ({path})")
     return 0
 
 
@@ -86,16 +89,17 @@ def show(name: Annotated[str, typer.Argument(help="lite, or a published name.")]
     Example: clipcli models show lite
     """
     if name == catalogue.LITE:
-        print_line(catalogue.lite_path().with_suffix(".md").read_text(encoding="utf-8").rstrip())
+        card = catalogue.lite_path().with_suffix(".md").read_text(encoding="utf-8")
+        print_text(card.rstrip() + "\n")
         return 0
     model = _published(name)
-    print_line(
+    print_text(
         f"{model.name}: published by OpenAI with CLIP (Radford et al., 2021)\n"
         f"pictures    {model.px} x {model.px} pixels\n"
         f"ImageNet    {model.imagenet_top1:.2f} % zero-shot top-1, as open_clip measured it\n"
         f"size        {model.size_bytes / 1e6:,.0f} MB\n"
         f"SHA-256     {model.sha256}\n"
-        f"from        {catalogue.model_url(model)}"
+        f"from        {catalogue.model_url(model)}\n"
     )
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clipcli.errors import one_line
 from clipcli.files.stdout import Stdout
 
 
@@ -12,5 +13,7 @@ def print_text(text: str) -> None:
 
 
 def print_line(line: object) -> None:
-    """One line of data."""
-    print_text(f"{line}\n")
+    """One line of data, also where a name in it has a line break and this is a terminal."""
+    with Stdout() as stdout:
+        text = one_line(str(line)) if stdout.isatty() else str(line)
+        stdout.write(f"{text}\n".encode("utf-8", "surrogateescape"))

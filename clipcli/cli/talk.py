@@ -27,7 +27,7 @@ class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = f"clipcli: {one_line(record.getMessage())}"
         if self.console is not None:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self.console.print(line, soft_wrap=True)
         else:
             print(line, file=sys.stderr)
 

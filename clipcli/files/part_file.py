@@ -12,6 +12,7 @@ from typing import Self
 
 from clipcli.errors import OutputError
 from clipcli.files.lock import lock_part
+from clipcli.files.terminal import shown
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -41,6 +42,7 @@ class PartFile:
                 self.part_path = self._target.with_name(self._target.name + ".part")
                 self._lock.callback(lock_part(self.part_path))
             self._file = io.FileIO(self.part_path, "wb")
+            self._is_terminal = self._is_special and self._file.isatty()
         except OSError as error:
             raise self._failed(error) from error
 
@@ -55,10 +57,14 @@ class PartFile:
         elif part := self.abandon():
             error.add_note(f"the {self._kept} so far are in {part}")
 
+    def isatty(self) -> bool:
+        """Whether it is a terminal, as /dev/stdout may be."""
+        return self._is_terminal
+
     def write(self, data: bytes) -> None:
         """Append, at once: a killed run loses nothing of it."""
         try:
-            self._write_all(data)
+            self._write_all(shown(data) if self._is_terminal else data)
         except OSError as error:
             raise self._failed(error) from error
 

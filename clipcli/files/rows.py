@@ -8,15 +8,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from clipcli.errors import one_line
 from clipcli.records import Classified, Embedded, EmbeddedText, Failure, Match, Record
 
 if TYPE_CHECKING:
     from clipcli.records import Embedding
+
+logger = logging.getLogger(__name__)
 
 RowFormat = Literal["csv", "json", "jsonl"]
 CLASSIFY_COLUMNS = ("path", "rank", "label", "probability", "similarity")
@@ -32,8 +36,10 @@ def embed_columns(first: str, width: int) -> list[str]:
 
 
 class Destination(Protocol):
-    """Where bytes go: `part_file.PartFile` or `stdout.Stdout`."""
+    """Where bytes go: `part_file.PartFile` or `stdout.Stdout`. A terminal gets all control
+    characters escaped but line ends and tabs; those inside a name are escaped here."""
 
+    def isatty(self) -> bool: ...
     def write(self, data: bytes) -> None: ...
 
 
@@ -51,6 +57,7 @@ class RowWriter(ABC):
         self._destination = destination
         self._columns = columns
         self._is_begun = False
+        self._is_terminal = destination.isatty()
 
     def write(self, record: Record) -> None:
         """Write one record, and before the first one the start."""
@@ -86,7 +93,7 @@ class CsvWriter(RowWriter):
         return csv_line(self._columns)
 
     def _text(self, record: Record) -> str:
-        return "".join(map(csv_line, csv_rows(record)))
+        return "".join(csv_line(row, self._is_terminal) for row in csv_rows(record))
 
 
 class JsonWriter(RowWriter):
@@ -118,7 +125,14 @@ class PathsWriter(RowWriter):
     _path_end = "\n"
 
     def _text(self, record: Record) -> str:
-        return "".join(f"{row[0]}{self._path_end}" for row in csv_rows(record))
+        return "".join(self._path(str(row[0])) + self._path_end for row in csv_rows(record))
+
+    def _path(self, path: str) -> str:
+        if self._is_terminal:
+            return one_line(path)
+        if self._path_end in path:
+            logger.warning(f"{path}: a line break in it makes it several lines; pass --null")
+        return path
 
 
 class NulWriter(PathsWriter):
@@ -147,7 +161,10 @@ def json_text(value: object) -> str:
     return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def csv_line(values: Sequence[object]) -> str:
+def csv_line(values: Sequence[object], is_shown: bool = False) -> str:
+    """is_shown: to a person at a terminal, where each row is one line."""
+    if is_shown:
+        values = [one_line(str(value)) for value in values]
     buffer = io.StringIO()
     csv.writer(buffer).writerow(values)  # its line end is \r\n, or it would not quote \r
     return buffer.getvalue().removesuffix("\r\n") + "\n"

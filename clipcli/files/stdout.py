@@ -7,6 +7,7 @@ import time
 from typing import Self
 
 from clipcli.errors import ClosedPipeError, OutputError
+from clipcli.files.terminal import shown
 
 
 class Stdout:
@@ -27,6 +28,9 @@ class Stdout:
     def __exit__(self, *error: object) -> None:
         self.flush()
 
+    def isatty(self) -> bool:
+        return self._is_terminal
+
     def write(self, data: bytes) -> None:
         self._waiting.append(data)
         if not self._is_terminal or time.monotonic() - self._last_s > 0.1:
@@ -38,7 +42,7 @@ class Stdout:
         self._last_s = time.monotonic()
         try:
             if self._is_terminal:  # through the text layer, which a bar makes room for
-                sys.stdout.write(data.decode("utf-8", "replace"))
+                sys.stdout.write(shown(data).decode())
                 sys.stdout.flush()
             else:
                 sys.stdout.buffer.write(data)

@@ -14,6 +14,7 @@ from clipcli.cli.printing import print_text
 from clipcli.cli.work.labels import LabelledRun, check_several_labels, read_labelled
 from clipcli.cli.work.report import Report
 from clipcli.cli.work.tables import table_text
+from clipcli.errors import one_line
 from clipcli.evaluation import measure, page, tables
 from clipcli.evaluation.measure import Evaluation
 from clipcli.evaluation.metrics import Bin
@@ -135,7 +136,7 @@ def _text(evaluation: Evaluation) -> str:
     made_by = evaluation.made_by
     heading = (
         f"{evaluation.n:,} photographs, {len(evaluation.per_label):,} labels;"
-        f" {made_by.model}, {tables.templates_name(made_by.templates)}\n"
+        f" {one_line(made_by.model)}, {tables.templates_name(made_by.templates)}\n"
     )
     parts = [tables.overall(evaluation), tables.of_labels(evaluation)]
     if evaluation.confusions:

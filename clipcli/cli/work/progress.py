@@ -20,7 +20,8 @@ def bar(*columns: object) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    # what passes through it is names and rows, of others' making: no [bold] or :smile: in them
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     with (
         talk.above(console),
         Progress(*columns, console=console, transient=True) as progress,  # type: ignore[arg-type]

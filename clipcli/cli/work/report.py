@@ -98,7 +98,7 @@ class Report:
         logger.warning(f"{failure.path}: {failure.error}")
         if self._failures is not None:
             header = csv_line(FAILURE_COLUMNS) if self._n_failed == 1 else ""
-            line = header + csv_line([failure.path, failure.error])
+            line = header + csv_line([failure.path, failure.error], self._failures.isatty())
             self._failures.write(line.encode("utf-8", "surrogateescape"))
 
 
