@@ -5,24 +5,28 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+PIECES_S = 0.02  # between the pieces of `Behaviour.raw`
+
 
 @dataclass(frozen=True)
 class Behaviour:
     """How one request is answered; without arguments, as it should be.
 
-    status: this one and no file. redirect: to this URL. body: these bytes instead of the file's.
-    extra_length: added to the true Content-Length. has_length: False leaves it out.
-    ignores_range: the whole file is sent, whatever was asked. range_shift: another range is sent,
-    so many bytes later. range_length: at most so many bytes of the range are sent.
+    status: this one and no file, but with 206 the file. redirect: to this URL. body: these bytes
+    instead of the file's. extra_length: added to the true Content-Length. has_length: False leaves
+    it out. ignores_range: the whole file is sent, whatever was asked. range_shift: another range
+    is sent, so many bytes later. range_length: at most so many bytes of the range are sent.
     break_after: the connection ends after so many bytes. hold_after: nothing more is sent after so
     many bytes until `ModelServer.release` is set. endless: the bytes are sent again and again.
+    headers: sent besides the usual ones, or in place of them. raw: these pieces and nothing else,
+    heads and all, one each PIECES_S seconds.
     """
 
     status: int | None = None
@@ -36,6 +40,8 @@ class Behaviour:
     break_after: int | None = None
     hold_after: int | None = None
     endless: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    raw: Sequence[bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,11 +115,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         asked_range = self.headers.get("Range")
         behaviour = self.model.record(Request(self.path, asked_range))
+        if behaviour.raw is not None:
+            for piece in behaviour.raw:
+                self.wfile.write(piece)
+                if self.model.release.wait(PIECES_S):
+                    break
+            return
         if behaviour.redirect is not None:
             self._head(302, 0, {"Location": behaviour.redirect})
             return
         whole = self.model.files.get(urlsplit(self.path).path)
-        if whole is None or behaviour.status is not None:
+        if whole is None or behaviour.status not in (None, 206):
             self._head(behaviour.status or 404, 0)
             return
         if behaviour.body is not None:
@@ -133,17 +145,15 @@ class _Handler(BaseHTTPRequestHandler):
                 end = min(end, start + behaviour.range_length)
             status, body = 206, whole[start:end]
             headers = {"Content-Range": f"bytes {start}-{end - 1}/{len(whole)}"}
-        self._head(
-            status, len(body) + behaviour.extra_length if behaviour.has_length else None, headers
-        )
+        length = len(body) + behaviour.extra_length if behaviour.has_length else None
+        self._head(behaviour.status or status, length, headers | dict(behaviour.headers))
         self._send(body, behaviour)
 
     def _head(self, status: int, length: int | None, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
         self.send_header("Connection", "close")
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        for name, value in (headers or {}).items():
+        lengths = {} if length is None else {"Content-Length": str(length)}
+        for name, value in (lengths | (headers or {})).items():
             self.send_header(name, value)
         self.end_headers()
 
