@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 import warnings
-from types import FrameType
 from typing import NoReturn
 
 from clipcli.cli import talk
+from clipcli.cli.stopping import stop_at
 from clipcli.errors import ClipcliError, ClosedPipeError, ExitCode, StoppedError, one_line
 from clipcli.runtime.process import tune_process
 
@@ -33,8 +33,8 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run one command line. A bug keeps its traceback; everything else is one line on stderr."""
     # our own exceptions: Typer would make an exit of a KeyboardInterrupt, and lose its notes
-    _stop_at(signal.SIGTERM, StoppedError("terminated", ExitCode.TERMINATED))
-    _stop_at(signal.SIGINT, StoppedError("interrupted", ExitCode.INTERRUPTED))
+    stop_at(signal.SIGTERM, StoppedError("terminated", ExitCode.TERMINATED), _dispatch)
+    stop_at(signal.SIGINT, StoppedError("interrupted", ExitCode.INTERRUPTED), _dispatch)
     # what Pillow says of odd files it can read would be two lines each, in the bar's way
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
@@ -63,14 +63,6 @@ def _dispatch(arguments: list[str]) -> int:
         _complain(f"{message[:1].lower()}{message[1:].rstrip('.')}; see {command} --help", error)
         return ExitCode.USAGE
     return int(code or 0)
-
-
-def _stop_at(number: signal.Signals, stop: StoppedError) -> None:
-    def handle(signum: int, frame: FrameType | None) -> NoReturn:
-        raise stop
-
-    if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-        signal.signal(number, handle)
 
 
 def _complain(message: str, error: BaseException) -> None:

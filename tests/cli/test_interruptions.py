@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+import signalled
 from program import command, run, started
+
+from clipcli.cli import stopping
 
 
 @pytest.fixture
@@ -49,6 +54,56 @@ def test_an_interrupted_run_keeps_its_rows_beside_the_untouched_output(
     assert rows[0] == "path,rank,label,probability,similarity"
     assert 5 <= len(rows) < 301
     assert all(row.count(",") == 4 for row in rows)
+
+
+def test_a_signal_after_the_last_row_leaves_a_whole_file_or_none(
+    example_photos: Path, tmp_path: Path
+) -> None:
+    """Wherever it lands until the process has ended, also inside of what ends a file."""
+    script = Path(signalled.__file__)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path, example_photos / "cat.jpg"],
+        stdout=subprocess.PIPE,
+        timeout=120,
+        check=True,
+    )
+    ends = [json.loads(line) for line in done.stdout.splitlines()]
+    names = [name for name, *_ in ends]
+    assert {"RowWriter.finish", "PartFile.__exit__", "PartFile.commit", "Cache.__del__"} <= {*names}
+    assert names.index("PartFile.commit") < names.index("Cache.__del__")
+    for name, code, state, said, is_part in ends:
+        *_, last = lines = said.splitlines()
+        assert all(line.startswith("clipcli: ") for line in lines), name  # no traceback
+        if code == 0:
+            assert (state, is_part) == ("whole", False), name
+            assert " 1 labelled," in last, name
+        else:
+            word = {130: "interrupted", 143: "terminated"}[code]
+            assert (state == "before") == is_part == ("; the rows so far are in " in last), name
+            assert last.startswith(f"clipcli: {word}"), name
+
+
+def test_what_hangs_while_it_is_put_away_is_stopped_by_a_second_signal() -> None:
+    program = (
+        "import signal, time; from clipcli.cli.stopping import stop_at\n"
+        "from clipcli.errors import StoppedError\n"
+        "class Hanging:\n"
+        "    def __enter__(self): pass\n"
+        "    def __exit__(self, *error): print('hangs', flush=True); time.sleep(60)\n"
+        "def work():\n"
+        "    with Hanging(): pass\n"
+        "stop_at(signal.SIGINT, StoppedError('interrupted', 130), work)\n"
+        "try: work()\n"
+        "except StoppedError: print('stopped')\n"
+    )
+    with started([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "hangs\n"
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(stopping.INSISTS_S + 0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stopped\n"
 
 
 def test_a_run_that_was_started_with_sigint_ignored_goes_on_to_its_end(
