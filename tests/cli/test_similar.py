@@ -87,6 +87,26 @@ def test_paths_only_are_lines_or_nul_separated(similar: Cli, stored: Path) -> No
     assert similar(*arguments, "-0").stdout == lines.replace(b"\n", b"\0")
 
 
+def test_a_newline_in_a_path_is_warned_of_once_where_paths_are_lines(
+    similar: Cli, stored: Path, tmp_path: Path
+) -> None:
+    arrays = dict(np.load(stored))
+    names = [name.replace("/", "/a\n") for name in arrays["paths"].tolist()]
+    np.savez(tmp_path / "named.npz", **(arrays | {"paths": np.array(names)}))
+    arguments = ("dog", "--text", "--embeddings", tmp_path / "named.npz", "--paths-only")
+    in_lines, in_nuls = similar(*arguments), similar(*arguments, "-0")
+    assert in_lines.stdout == in_nuls.stdout.replace(b"\0", b"\n")
+    first = in_nuls.stdout.split(b"\0")[0].decode()
+    shown, n_lines = first.replace("\n", "\\n"), first.count("\n") + 1
+    warning, _ = in_lines.stderr.splitlines()
+    assert warning == (
+        f"clipcli: {shown}: a newline in its name, so --paths-only prints it as"
+        f" {n_lines} lines; -0 ends each path with a NUL instead"
+    )
+    assert "newline" not in in_nuls.stderr
+    assert in_lines.code == in_nuls.code == 0
+
+
 def test_min_similarity_leaves_out_what_is_below(similar: Cli, stored: Path) -> None:
     rows = similar("dog", "--text", "--embeddings", stored).rows
     middle = rows[2]["similarity"]

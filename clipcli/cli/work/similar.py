@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from clipcli.search.similar import similar_in_file, similar_photos
 
 if TYPE_CHECKING:
     from clipcli.cli.similar import SearchOptions
+
+logger = logging.getLogger(__name__)
 
 
 def similar(
@@ -46,6 +49,8 @@ def similar(
         records, summary = _search_file(search.embeddings, parts, search, run)
     else:
         records = _search_photos(parts, search, run)
+    if format == "paths":
+        records = _warned_of_newlines(records)
     rows = output.open_rows(out, format, SIMILAR_COLUMNS)
     return run.write(records, rows, out.failures, summary)
 
@@ -86,6 +91,20 @@ def _search_file(
     query = encode_query(parts, embedder, run.options, run.model.truncate, file)
     records = similar_in_file(query, file, search.top_k, search.min_similarity, _images(parts))
     return records, f"{len(file.paths)} embeddings compared; {by}"
+
+
+def _warned_of_newlines(records: Iterator[Record]) -> Iterator[Record]:
+    """Say it of the first path that is no single line."""
+    is_warned = False
+    for record in records:
+        yield record
+        if not is_warned and isinstance(record, Match) and "\n" in record.path:
+            is_warned = True
+            n_lines = record.path.count("\n") + 1
+            logger.warning(
+                f"{record.path}: a newline in its name, so --paths-only prints it as {n_lines}"
+                " lines; -0 ends each path with a NUL instead"
+            )
 
 
 def _images(parts: Sequence[QueryPart]) -> list[str]:
