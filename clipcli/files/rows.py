@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -19,8 +18,6 @@ from clipcli.records import Classified, Embedded, EmbeddedText, Failure, Match, 
 
 if TYPE_CHECKING:
     from clipcli.records import Embedding
-
-logger = logging.getLogger(__name__)
 
 RowFormat = Literal["csv", "json", "jsonl"]
 CLASSIFY_COLUMNS = ("path", "rank", "label", "probability", "similarity")
@@ -128,11 +125,7 @@ class PathsWriter(RowWriter):
         return "".join(self._path(str(row[0])) + self._path_end for row in csv_rows(record))
 
     def _path(self, path: str) -> str:
-        if self._is_terminal:
-            return one_line(path)
-        if self._path_end in path:
-            logger.warning(f"{path}: a line break in it makes it several lines; pass --null")
-        return path
+        return one_line(path) if self._is_terminal else path
 
 
 class NulWriter(PathsWriter):

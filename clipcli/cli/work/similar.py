@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ def similar(
         records, summary = _search_file(search.embeddings, parts, search, run)
     else:
         records = _search_photos(parts, search, run)
-    if format == "paths":
+    if format == "paths" and (out.output or not sys.stdout.isatty()):  # a terminal gets it escaped
         records = _warned_of_newlines(records)
     rows = output.open_rows(out, format, SIMILAR_COLUMNS)
     return run.write(records, rows, out.failures, summary)
