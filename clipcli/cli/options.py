@@ -4,6 +4,7 @@ into a command's signature, where Typer reads them."""
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
@@ -11,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from clipcli.errors import UsageError
 from clipcli.files.rows import RowFormat
 from clipcli.records import Activation, Fit, Precision
 
@@ -189,6 +191,10 @@ def takes(*groups: type) -> Callable[[Callable[..., int]], Callable[..., int]]:
 
         @wraps(command)
         def wrapper(**values: Any) -> int:
+            for name, value in values.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    option = "--" + name.replace("_", "-")
+                    raise UsageError(f"{option} {value}: expected a finite number")
             instances = [
                 group(**{option.name: values.pop(option.name) for option in _parameters(group)})
                 for group in groups

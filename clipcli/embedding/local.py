@@ -23,6 +23,7 @@ from clipcli.embedding import read_photo
 from clipcli.embedding.cache.photos import PhotoEntry, PhotoMemory
 from clipcli.embedding.read_photo import ReadPhoto
 from clipcli.models.spec import ModelSpec
+from clipcli.models.unit_length import NoEmbeddingError
 from clipcli.photos.decode import DecodeOptions
 from clipcli.photos.find import FoundFile
 from clipcli.records import Embedded, Failure, PassedOver, Photo
@@ -202,7 +203,11 @@ class EmbeddingRun:
             embedding, entry = item.embedding, item.entry
             recalled = embedding is not None
             if embedding is None:
-                embedding = embeddings[item.picture].copy()  # an array of its own for each record
+                found = embeddings[item.picture]
+                if isinstance(found, str):
+                    records.append(Failure(item.path, found))
+                    continue
+                embedding = found.copy()  # an array of its own for each record
                 entry = entry and replace(entry, embedding=embedding)
             records.append(Embedded(item.path, embedding, self.made_by, item.middle_only, recalled))
             if entry is not None:
@@ -211,8 +216,9 @@ class EmbeddingRun:
             self.memory.remember(entries)
         return records
 
-    def _embeddings(self, batch: list[BatchItem]) -> dict[bytes | int, Embedding]:
-        """By `ReadPhoto.picture`, of those whose pixels were not known when they were read.
+    def _embeddings(self, batch: list[BatchItem]) -> dict[bytes | int, Embedding | str]:
+        """By `ReadPhoto.picture`, of those whose pixels were not known when they were read; or why
+        the model has none for it.
 
         Equal pictures are encoded once; one that an earlier batch has remembered meanwhile, not at
         all. On CUDA two batches run at once, and a picture that is in both is encoded twice.
@@ -222,7 +228,7 @@ class EmbeddingRun:
             for item in batch
             if isinstance(item, ReadPhoto) and item.pixels is not None
         }
-        embeddings: dict[bytes | int, Embedding] = {}
+        embeddings: dict[bytes | int, Embedding | str] = {}
         for picture in pixels:
             if self.memory is not None and isinstance(picture, bytes):
                 known = self.memory.by_pixels(picture)
@@ -231,8 +237,12 @@ class EmbeddingRun:
         new = [picture for picture in pixels if picture not in embeddings]
         if new:
             encoder = self._model().result()  # asked for when the first of them was decoded
-            fresh = encoder.encode_pixels(np.stack([pixels[picture] for picture in new]))
-            embeddings.update(zip(new, fresh, strict=True))
+            try:
+                fresh = encoder.encode_pixels(np.stack([pixels[picture] for picture in new]))
+                embeddings.update(zip(new, fresh, strict=True))
+            except NoEmbeddingError as error:
+                others = (error.reason if one is None else one for one in error.embeddings)
+                embeddings.update(zip(new, others, strict=True))
         return embeddings
 
 

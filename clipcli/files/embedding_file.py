@@ -26,6 +26,7 @@ from clipcli.records import TEXT, MadeBy
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 SCAN_BYTES = 1 << 20  # searched at once for line ends
+LONGEST = 1.01  # an embedding: float16 rounds its length by a thousandth at most
 
 Dtype = Literal["float32", "float16"]
 
@@ -44,6 +45,12 @@ class Header:
     dtype: Dtype
     count: int = 0
     precision: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a name that is no text."""
+        names = (self.model, self.sha256, self.preprocessing, self.precision)
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("a name in its header is no text")
 
     @classmethod
     def of(cls, made_by: MadeBy, dtype: Dtype) -> Header:
@@ -78,6 +85,19 @@ class EmbeddingFile:
     def is_of_texts(self) -> bool:
         """Whether texts stand in `paths`."""
         return self.header.preprocessing == TEXT
+
+    def row(self, index: int) -> NDArray[np.float32]:
+        """One embedding, float32 [d]. Raises EmbeddingFileError where it is none."""
+        embedding: NDArray[np.float32] = self.embeddings[index].astype(np.float32)
+        length = float(np.linalg.norm(embedding.astype(np.float64)))
+        if not 0 < length < LONGEST:
+            raise EmbeddingFileError(
+                one_line(
+                    f"{self.path}: row {index}, {self.paths[index]}: an embedding of length"
+                    f" {length:g}; expected numbers of length 1; embed the photographs again"
+                )
+            )
+        return embedding
 
     def find(self, path: str) -> int | None:
         """The first row of a path, spelt as it is stored."""

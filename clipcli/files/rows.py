@@ -149,8 +149,11 @@ def row_formats(record: type[Record]) -> list[str]:
 
 
 def json_text(value: object) -> str:
-    """JSON in UTF-8; a lone surrogate, of a file name that is no UTF-8, stays an escape."""
-    text = json.dumps(value, ensure_ascii=False)
+    """JSON in UTF-8; a lone surrogate, of a file name that is no UTF-8, stays an escape.
+
+    Raises ValueError for NaN and infinity, which JSON does not have: none may come this far.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

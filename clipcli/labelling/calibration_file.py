@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from clipcli.errors import UsageError, one_line
+from clipcli.files import strict_json
 from clipcli.files.made_by import stored_name
 from clipcli.files.rows import json_text
 from clipcli.labelling.calibration import HeldOutRates, Rates
@@ -67,7 +67,7 @@ def to_json(calibration: Calibration) -> str:
 def read_calibration(path: str) -> Calibration:
     """The calibration that a file holds. Raises UsageError for a file that holds none."""
     try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        fields = strict_json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; {EXPECTED}") from error
     except (ValueError, RecursionError) as error:
@@ -115,11 +115,11 @@ def _calibration(fields: dict[str, Any]) -> Calibration:
     measured = HeldOutRates(
         n_photos=int(of["n_photos"]),
         n_pairs=int(of["n_pairs"]),
-        alone=Rates(**of["alone"]),
-        in_pairs=None if of["in_pairs"] is None else Rates(**of["in_pairs"]),
-        per_label=tuple(Rates(row["wrong_accepts"], row["wrong_rejects"]) for row in rows),
+        alone=_rates(of["alone"]),
+        in_pairs=None if of["in_pairs"] is None else _rates(of["in_pairs"]),
+        per_label=tuple(map(_rates, rows)),
         known_rejected=_number(of["known_rejected"]),
-        strangers_accepted=of["strangers_accepted"],
+        strangers_accepted=_number_or_none(of["strangers_accepted"]),
     )
     return Calibration(
         made_by=MadeBy(
@@ -138,6 +138,14 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{value!r} in place of a number")
     return float(value)
+
+
+def _number_or_none(value: object) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _rates(fields: Any) -> Rates:
+    return Rates(*(_number_or_none(fields[name]) for name in ("wrong_accepts", "wrong_rejects")))
 
 
 def _text(value: object) -> str:

@@ -70,6 +70,8 @@ class LabelRequest:
             raise UsageError(
                 f"{sum(given)} of labels, a calibration and a probe; expected one of them"
             )
+        if self.min_probability is not None and not 0 <= self.min_probability <= 1:
+            raise UsageError(f"a min_probability of {self.min_probability}; expected 0 to 1")
         if self.probe is not None and (self.multi_label or self.judges_fit):
             raise UsageError(
                 "--probe tells its own labels apart and nothing else; leave --multi-label,"

@@ -8,7 +8,6 @@ it is a pickle.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from clipcli.errors import UsageError, one_line
+from clipcli.files import strict_json
 from clipcli.files.made_by import stored_name
 from clipcli.files.part_file import PartFile
 from clipcli.files.rows import json_text
@@ -52,7 +52,7 @@ def read_probe(path: str) -> Probe:
             if "probe" not in metadata:
                 raise ValueError("a safetensors file of something else")
             return _probe(
-                json.loads(metadata["probe"]),
+                strict_json.loads(metadata["probe"]),
                 file.get_tensor("weights"),
                 file.get_tensor("text_embeddings"),
             )

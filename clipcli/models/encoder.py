@@ -20,7 +20,8 @@ from clipcli.models.locate import locate
 from clipcli.models.model import Model
 from clipcli.models.request import ModelOptions, ModelRequest
 from clipcli.models.spec import N_COMPILED_AT_ONCE, ModelSpec
-from clipcli.models.tokenizer import TOKENIZERS
+from clipcli.models.tokenizer import TOKENIZERS, shortened
+from clipcli.models.unit_length import check_unit_length
 from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Precision
 from clipcli.runtime.device_pool import DevicePool
@@ -172,17 +173,23 @@ class Encoder:
         """Photographs uint8 [n, px, px, 3] -> unit float32 [n, d].
 
         Several threads may call it; on CUDA, one then copies while another computes. Where memory
-        is too small for a batch, this and all later ones are cut in halves.
+        is too small for a batch, this and all later ones are cut in halves. Raises
+        NoEmbeddingError, which has the others' embeddings, for photographs to which the model
+        gives numbers that are not finite, or no length.
         """
         if not len(pixels):
             return np.empty((0, self.embed_dim), dtype=np.float32)
-        return self._images.encode(pixels)
+        embeddings = self._images.encode(pixels)
+        check_unit_length(
+            embeddings, lambda row: f"{self.name}, photograph {row + 1}", self.precision
+        )
+        return embeddings
 
     def encode_texts(self, texts: Sequence[str], truncate: bool = False) -> NDArray[np.float32]:
         """Texts -> unit float32 [n, d]. Texts of the same tokens get exactly the same embedding.
 
         Raises TextTooLongError unless `truncate`, and ModelError for a model whose vocabulary
-        is not CLIP's.
+        is not CLIP's, or that gives a text no finite embedding.
         """
         tokenizer = TOKENIZERS[self.spec.tokenizer]()
         vocab_size = self.model.network.config.text.vocab_size
@@ -202,12 +209,18 @@ class Encoder:
                 dtype = dtype_of(self.precision)
                 self._text_forward = text_forward(self.model.network, dtype, device)
         with torch.inference_mode():
-            embeddings = [
-                self._text_forward(torch.from_numpy(batch).to(device)).cpu().numpy()
-                for batch in _token_batches(distinct)
-            ]
+            of_distinct = np.concatenate(
+                [
+                    self._text_forward(torch.from_numpy(batch).to(device)).cpu().numpy()
+                    for batch in _token_batches(distinct)
+                ]
+            )
         place = {row: index for index, row in enumerate(distinct)}
-        return np.concatenate(embeddings)[[place[row] for row in rows]]
+        embeddings: NDArray[np.float32] = of_distinct[[place[row] for row in rows]]
+        check_unit_length(
+            embeddings, lambda row: f"{self.name}, text {shortened(texts[row])}", self.precision
+        )
+        return embeddings
 
     def lacks_evidence(self, words: Sequence[str], prompts: Sequence[str]) -> list[bool]:
         """For each word and the prompt it stands in, whether it is unknown to this model.

@@ -13,12 +13,26 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# Published scales are 100 (paper, 2.5) to 118 (SigLIP), and 14 before training. At the lowest, the
+# likeliest of all labels is at most 2 % likelier than another; at the highest, what rounding does
+# to a cosine, 1e-4, decides between them.
+MIN_SCALE, MAX_SCALE = 0.01, 10_000.0
+
 
 @dataclass(frozen=True)
 class Score:
     """A softmax over cosines times a learned scale (paper, 2.3 and figure 3)."""
 
     scale: float
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a scale that makes no probabilities; NaN is none either."""
+        if not MIN_SCALE <= self.scale <= MAX_SCALE:
+            raise ValueError(
+                f"cosines are multiplied by {self.scale:g};"
+                f" expected {MIN_SCALE} to {MAX_SCALE:,.0f}"
+            )
+
     # what a label has that is any of several classes, from these: the sum of their probabilities
     join_probabilities: ClassVar[np.ufunc] = np.add
     join_logits: ClassVar[np.ufunc] = np.logaddexp

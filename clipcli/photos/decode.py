@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps
 
+from clipcli.errors import UsageError
 from clipcli.photos.open_picture import (
     DEFAULT_MAX_MEGAPIXELS,
     open_photo,
@@ -39,6 +40,11 @@ class DecodeOptions:
     reference: bool = False
     exact: bool = False
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a limit that is no number, which would be none."""
+        if not self.max_megapixels >= 0:
+            raise UsageError(f"max_megapixels is {self.max_megapixels}; expected 0 or more")
 
     @property
     def name(self) -> str:

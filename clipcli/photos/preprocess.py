@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
+# Published CLIPs see 448 pixels, their successors 1,024 at most; one for 4,800 takes 5.6 GB for a
+# single photograph
+MAX_PX = 1024
+# The darkest and the brightest pixel lie 1 / std apart. Published: 0.26 to 1, and 1 / 255 for a
+# model that counts from 0 to 255
+MIN_STD, MAX_STD = 0.001, 10.0
+MIN_CROP_SHARE = 0.1  # below, a hundredth of the picture's middle would speak for all of it
+MAX_DRAFT_SCALE = 16.0
+
 Resample = Literal["bicubic", "bilinear"]
 _PIL_RESAMPLE = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -41,6 +50,19 @@ class PreprocessConfig:
     resample: Resample = "bicubic"
     crop_share: float = 1.0
     draft_scale: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no model was trained with; NaN lies in none of the ranges."""
+        for name, values, least, most in (
+            ("px", (self.px,), 1, MAX_PX),
+            ("mean", self.mean, 0, 1),
+            ("std", self.std, MIN_STD, MAX_STD),
+            ("crop_share", (self.crop_share,), MIN_CROP_SHARE, 1),
+            ("draft_scale", (self.draft_scale,), 1, MAX_DRAFT_SCALE),
+        ):
+            for value in values:
+                if not least <= value <= most:
+                    raise ValueError(f"{name} is {value}; expected {least:,} to {most:,}")
 
 
 def fit_square(picture: Picture, config: PreprocessConfig, fit: Fit = "crop") -> Picture:

@@ -118,14 +118,17 @@ class DevicePool:
         self._threads: ThreadPoolExecutor | None = None
 
     @classmethod
-    def of_cores(cls, forward: Forward, n_cores: int) -> DevicePool:
-        """On the CPU, each core computes all layers for its share of the batch.
+    def of_cores(cls, forward: Forward, n_cores: int, n_at_once: int | None = None) -> DevicePool:
+        """On the CPU, each core computes all layers for its share, `n_at_once` of it or all.
 
         If the cores shared each layer instead, they would wait for each other at its end, while
         photographs are decoded on the same cores: beside one other busy thread that takes twice
         as long, and this way no longer than without it (two cores).
         """
-        return cls([DeviceEncoder(forward, torch.device("cpu")) for _ in range(n_cores)])
+        encoders = [DeviceEncoder(forward, torch.device("cpu")) for _ in range(n_cores)]
+        for encoder in encoders:
+            encoder.largest = n_at_once
+        return cls(encoders)
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `DeviceEncoder.encode`."""

@@ -7,6 +7,7 @@ sort of float64 cosines.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipcli.errors import UsageError
+from clipcli.files.embedding_file import LONGEST
+
 BLOCK_ROWS = 8192  # one task of a thread: 16 MB at 512 dimensions
 SECOND_LOOK_ROWS = 1024  # 4 MB in float64 at 512 dimensions
 CACHED_VALUES = 1 << 18  # 1 MB of float32, which stays in a core's own cache
 
 _SIGN_AND_VALUE = np.array(0x8FFFE000, dtype=np.uint32).view(np.int32)
+_INFINITE, _MINUS_INFINITE = 0x7C00, 0xFC00  # the bits of float16, NaN's being larger
 
 
 @dataclass
@@ -34,6 +39,11 @@ class Best:
     _n_added: int = field(default=0, init=False)
     # similarity, minus the place in the order, path; the worst first, of equals the later
     _heap: list[tuple[float, int, str]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a similarity that is no number."""
+        if math.isnan(self.min_similarity):
+            raise UsageError("a min_similarity of nan; expected a cosine")
 
     @property
     def kept(self) -> list[tuple[str, float]]:
@@ -83,11 +93,14 @@ def nearest(
     embeddings: NDArray[np.generic],
     best: Best,
     is_left_out: Callable[[str], bool],
+    refuse: Callable[[int], object] = lambda row: None,
 ) -> None:
     """Show `best` the rows nearest to the query.
 
     query: float32 [d]; embeddings: float16 or float32 [n, d], both unit length; a mapped file
-    is read once, in blocks. `is_left_out` is asked only of paths that would be kept.
+    is read once, in blocks. `is_left_out` is asked only of paths that would be kept. refuse: is
+    called with a row that is no unit vector since its numbers are not finite or its cosine is
+    beyond 1, and is expected to raise.
     """
     embeddings = embeddings.view(np.ndarray)  # slices of a numpy.memmap are slow to make
     # d products and d sums, each off by 2**-24 at most of a whole that is 1, whatever their
@@ -101,6 +114,9 @@ def nearest(
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         for start, rough in zip(starts, pool.map(look, starts), strict=True):
+            is_cosine = np.abs(rough) < LONGEST
+            if not is_cosine.all():
+                refuse(start + int(is_cosine.argmin()))
             for first in range(0, len(rough), SECOND_LOOK_ROWS):
                 some = rough[first : first + SECOND_LOOK_ROWS]
                 rows = start + first + np.flatnonzero(some >= best.least - error)
@@ -115,7 +131,7 @@ def nearest(
 def _rough_cosines(
     embeddings: NDArray[np.generic], query: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """The same summed in float32: [n, d] with [d] -> [n]."""
+    """The same summed in float32: [n, d] with [d] -> [n]. NaN for rows that are not finite."""
     if embeddings.dtype != np.float16:
         return _products(embeddings, query)
     # NumPy converts float16 one by one. Six times faster, and as exact: the bits moved to where
@@ -132,6 +148,13 @@ def _rough_cosines(
         np.left_shift(moved, 13, out=moved)
         np.bitwise_and(moved, _SIGN_AND_VALUE, out=moved)
         rough[start : start + step] = _products(moved.view(np.float32), query)
+        # what is not finite has become a number; two looks at bits cost a thirtieth of the search
+        if (
+            some.max(initial=0) >= _INFINITE
+            or some.view(np.uint16).max(initial=0) >= _MINUS_INFINITE
+        ):
+            is_finite = np.isfinite(some.view(np.float16)).all(axis=1)
+            rough[start : start + step][~is_finite] = np.nan
     return rough
 
 

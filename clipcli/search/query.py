@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from clipcli.embedding.embedder import Embedder
 from clipcli.embedding.local import RunOptions
-from clipcli.errors import PhotoError
+from clipcli.errors import PhotoError, UsageError
 from clipcli.files.embedding_file import EmbeddingFile
 from clipcli.labelling.classifier import unit
 from clipcli.records import Embedded, Failure, Photo
@@ -29,6 +30,11 @@ class QueryPart:
     value: str
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Raises UsageError for a weight that is no number."""
+        if not math.isfinite(self.weight):
+            raise UsageError(f"{self.value}: a weight of {self.weight}; expected a finite number")
+
     @classmethod
     def parse(cls, kind: Literal["text", "image"], value: str, sign: float = 1.0) -> QueryPart:
         """`2:sports car` is the words with weight 2; a file whose name looks like that wins."""
@@ -37,9 +43,9 @@ class QueryPart:
             return cls(kind, value, sign)
         return cls(kind, weighted[2], sign * float(weighted[1]))
 
-    def is_in(self, file: EmbeddingFile) -> bool:
-        """Whether this photograph's embedding stands in the file, so that no model is needed."""
-        return self.kind == "image" and not file.is_of_texts and file.find(self.value) is not None
+    def row_in(self, file: EmbeddingFile) -> int | None:
+        """Where this photograph's embedding stands in the file, so that no model is needed."""
+        return None if self.kind == "text" or file.is_of_texts else file.find(self.value)
 
 
 def encode_query(
@@ -57,8 +63,9 @@ def encode_query(
     """
     embeddings = []
     for part in parts:
-        if file is not None and part.is_in(file):
-            embeddings.append(file.embeddings[file.find(part.value)].astype(np.float32))
+        row = part.row_in(file) if file is not None else None
+        if file is not None and row is not None:
+            embeddings.append(file.row(row))
             continue
         assert embedder is not None
         if part.kind == "text":

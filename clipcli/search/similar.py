@@ -57,9 +57,9 @@ def similar_in_file(
     min_similarity: float = -1.0,
     leave_out: Iterable[str] = (),
 ) -> Iterator[Match]:
-    """The same over stored embeddings."""
+    """The same over stored embeddings. Raises EmbeddingFileError for one that is none."""
     best = Best(top_k, min_similarity)
-    nearest(query, file.paths, file.embeddings, best, _left_out(leave_out))
+    nearest(query, file.paths, file.embeddings, best, _left_out(leave_out), file.row)
     return _matches(best, file.header.made_by)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,9 @@ from typing import Literal
 import torch
 
 from clipcli.embedding.local import default_workers
-from clipcli.errors import OutputError, UsageError
+from clipcli.errors import CheckpointError, ModelError, OutputError, UsageError
+from clipcli.models.checkpoint.finite import check_finite
+from clipcli.models.score import Score
 from clipcli.network.config import VisionTransformerConfig
 from clipcli.photos.preprocess import normalise
 from clipcli.records import Failure
@@ -27,7 +30,7 @@ from clipcli.training.log import Step
 from clipcli.training.loss import MAX_LOGIT_SCALE
 from clipcli.training.optimizer import descend, parameter_groups, warm_cosine
 from clipcli.training.pairs import Pair
-from clipcli.training.start import Start, prepare, write_model
+from clipcli.training.start import Start, openai_tensors, prepare, write_model
 from clipcli.training.state import Settings, read_state, write_state
 
 TrainingPrecision = Literal["auto", "fp32", "fp16", "bf16"]
@@ -141,7 +144,8 @@ def train(
 
     Model, log, curves and state are written after each epoch and at the end. stop_at: on the
     clock of `time.monotonic`, after which no step is begun. on_failure: hears once of each
-    photograph that cannot be read. Raises UsageError where `run.files` hold another run.
+    photograph that cannot be read. Raises UsageError where `run.files` hold another run, and
+    ModelError where the loss or a weight is no number any more; the files keep the last epoch.
     """
     plan, processes = run.plan, run.processes
     training = _Training(run)
@@ -169,8 +173,10 @@ def train(
                 time.monotonic() > stop_at, run.precision.device
             )
             is_last = is_late or step + 1 == plan.n_steps
-            if processes.is_first and (is_last or (step + 1) % plan.steps_per_epoch == 0):
-                training.save(is_last)
+            if is_last or (step + 1) % plan.steps_per_epoch == 0:
+                training.check_weights(step)
+                if processes.is_first:
+                    training.save(is_last)
             yield training.steps[-1]
             if is_late:
                 break
@@ -215,6 +221,30 @@ class _Training:
         )
         self.steps = [Step(int(row[0]), int(row[1]), *row[2:]) for row in rows.tolist()]
 
+    def check_weights(self, step: int) -> None:
+        """Whether what is saved can be read again. In every process: all have the same weights.
+
+        Raises ModelError.
+        """
+        try:
+            check_finite(openai_tensors(self.model), self.run.files.model)
+            Score(float(self.model.logit_scale.detach().exp()))
+        except CheckpointError as error:
+            raise ModelError(
+                self._diverged(step, "weights that are NaN or infinite; expected finite ones")
+            ) from error
+        except ValueError as error:
+            raise ModelError(self._diverged(step, str(error))) from error
+
+    def _diverged(self, step: int, found: str) -> str:
+        kept = "nothing was saved"
+        if self.run.files.state.exists():
+            kept = f"{self.run.files.model} is as it was last saved"
+        return (
+            f"step {step + 1} of {self.run.plan.n_steps}: {found}; {kept};"
+            f" begin anew with a lower --lr than {self.run.settings.lr:g}"
+        )
+
     def backward(self, batch: Batch) -> float:
         """Leaves the batch's gradients in the model; its loss."""
         run, device = self.run, self.run.precision.device
@@ -230,7 +260,9 @@ class _Training:
         )
 
     def settle(self, step: int, loss: float) -> None:
-        """After an update: hold the logit scale, and note what happened."""
+        """After an update: hold the logit scale, and note what happened. Raises ModelError."""
+        if not math.isfinite(loss):
+            raise ModelError(self._diverged(step, f"a loss of {loss}; expected a finite one"))
         with torch.no_grad():
             self.model.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
         now = time.monotonic()

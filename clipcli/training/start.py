@@ -96,7 +96,8 @@ def write_model(model: CLIP, preprocess: PreprocessConfig, path: Path) -> None:
     words, what its tensors do not say and OpenAI's conventions do not either."""
     description = open_clip_config(model.config, preprocess)
     if description is not None:
-        write_whole(path.with_name(CONFIG_FILE), json.dumps(description, indent=2).encode())
+        described = json.dumps(description, indent=2, allow_nan=False)
+        write_whole(path.with_name(CONFIG_FILE), described.encode())
     write_whole(path, save(openai_tensors(model), {"format": "pt"}))
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from clipcli.errors import CheckpointError, UsageError
 from clipcli.files.part_file import write_whole
 from clipcli.models.checkpoint import safetensors_file
+from clipcli.models.checkpoint.finite import check_finite
 from clipcli.network.clip import CLIP
 from clipcli.training.start import Frozen, openai_tensors
 
@@ -64,8 +65,8 @@ def write_state(
             tensors[f"optimizer.{key}.{names[parameter]}"] = value.detach().cpu().contiguous()
     metadata = {
         "format": FORMAT,
-        "settings": json.dumps(asdict(settings)),
-        "scaler": json.dumps(scaler.state_dict() if scaler is not None else {}),
+        "settings": json.dumps(asdict(settings), allow_nan=False),
+        "scaler": json.dumps(scaler.state_dict() if scaler is not None else {}, allow_nan=False),
     }
     write_whole(path, save(tensors, metadata))
 
@@ -89,6 +90,7 @@ def read_state(
         if metadata.get("format") != FORMAT:
             raise ValueError(f"format {metadata.get('format')!r}")
         _check(path, json.loads(metadata["settings"]), asdict(settings))
+        check_finite(tensors, path)
         model.load_state_dict(_below("model.", tensors))
         _fill(optimizer, model, _below("optimizer.", tensors))
         scaling: dict[str, Any] = json.loads(metadata["scaler"])

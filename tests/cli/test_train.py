@@ -18,6 +18,7 @@ import torch
 from pictures import save, save_truncated_jpeg, soft
 from PIL import Image
 from program import Result, command, run, run_joined, started
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from clipcli.models.checkpoint import checkpoint
@@ -80,6 +81,50 @@ def uninterrupted(
 def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a small vision transformer, which no batch norm makes harder to compare."""
     return save_new(VIT, tmp_path_factory.mktemp("vit") / "vit.safetensors")
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_epoch(
+    cli: Cli, colours: Path, vit: Path, tmp_path: Path
+) -> None:
+    options = ("--init", vit, "--batch-size", 18, "--epochs", 4, "--weight-decay", 1e25)
+    result = cli("train", colours, "-o", tmp_path / "run", *options, "--precision", "fp32")
+    assert result.code == 1
+    model = tmp_path / "run" / "model.safetensors"
+    assert result.last_line == (
+        f"clipcli: step 2 of 4: a loss of nan; expected a finite one; {model} is as it was last"
+        " saved; begin anew with a lower --lr than 1e-05"
+    )
+    assert checkpoint.load(model)
+    assert [row["step"] for row in log(model.parent)] == ["1"]
+
+
+def test_weights_that_are_no_numbers_are_not_saved(
+    cli: Cli, colours: Path, vit: Path, tmp_path: Path
+) -> None:
+    """The last update makes them so, after a loss that was still a number."""
+    options = ("--init", vit, "--batch-size", 18, "--epochs", 1, "--warmup", 0, "--lr", 1e40)
+    result = cli("train", colours, "-o", tmp_path / "run", *options, "--precision", "fp32")
+    assert result.code == 1
+    assert "step 1 of 1: weights that are NaN or infinite; " in result.last_line
+    assert "nothing was saved" in result.last_line
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_state_with_a_number_that_is_none_is_not_gone_on_from(
+    cli: Cli, uninterrupted: Path, colours: Path, small_run: tuple[object, ...], tmp_path: Path
+) -> None:
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    path = tmp_path / "run" / "state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    for name in ("model.visual.bn1.running_var", "optimizer.exp_avg.visual.conv1.weight"):
+        changed = tensors[name].clone()
+        changed.view(-1)[0] = torch.nan
+        save_file(tensors | {name: changed}, path, metadata)
+        result = cli("train", colours, "-o", path.parent, *small_run, "--resume")
+        assert result.code == 1
+        assert f"{path}: {name}: 1 of" in result.last_line
 
 
 def log(folder: Path) -> list[dict[str, str]]:

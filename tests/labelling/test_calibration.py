@@ -236,6 +236,8 @@ def test_a_file_gives_back_what_was_written(written: Path) -> None:
     assert json.loads(written.read_text(encoding="utf-8"))["labels"][0]["threshold"] == 0.1
 
 
+MEASURED = json.loads(calibration_file.to_json(CALIBRATION))["measured"]
+RATES = MEASURED["alone"]
 DAMAGES: dict[str, Any] = {
     "another version": ("format", "clipcli calibration 9"),
     "no threshold": ("none_below", None),
@@ -249,6 +251,9 @@ DAMAGES: dict[str, Any] = {
     "no backgrounds": ("backgrounds", []),
     "a model without a name": ("model", 3),
     "rates that are none": ("measured", {"alone": 1}),
+    "a rate that is no number": ("measured", MEASURED | {"strangers_accepted": float("nan")}),
+    "a rate that is a text": ("measured", MEASURED | {"alone": RATES | {"wrong_rejects": "few"}}),
+    "no JSON where nothing looks": ("pairs", float("-inf")),
 }
 
 
@@ -289,3 +294,10 @@ def test_files_that_are_no_calibration_are_refused(tmp_path: Path) -> None:
             calibration_file.read_calibration(str(tmp_path / name))
     with pytest.raises(UsageError, match="No such file"):
         calibration_file.read_calibration(str(tmp_path / "missing.json"))
+
+
+def test_a_number_beyond_all_floats_is_refused(written: Path) -> None:
+    text = written.read_text(encoding="utf-8").replace('"threshold": 0.1', '"threshold": 1e999')
+    written.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="no JSON: 1e999 in place of a number"):
+        calibration_file.read_calibration(str(written))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,29 @@ def test_a_probe_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     assert back.origin == fitted.origin
     assert back.labels == fitted.labels
     assert back.label_photos(x, 2) == fitted.label_photos(x, 2)
+
+
+def test_a_probe_file_with_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
+    fitted, *_ = fit(4, 0.9)
+    path = tmp_path / "a.probe"
+    for changed in (
+        replace(fitted, weights=fitted.weights * np.float32(np.nan)),
+        replace(fitted, text_embeddings=fitted.text_embeddings * np.float32(np.inf)),
+    ):
+        file = PartFile(path)
+        probe_file.write_probe(changed, file)
+        file.commit()
+        with pytest.raises(UsageError, match="hold numbers that are not finite"):
+            probe_file.read_probe(str(path))
+    file = PartFile(path)
+    probe_file.write_probe(fitted, file)
+    file.commit()
+    content = path.read_bytes()
+    digits = f'"words_share\\": {fitted.origin.words_share}'.encode()
+    assert digits in content
+    path.write_bytes(content.replace(digits, b'"words_share\\": NaN'.ljust(len(digits))))
+    with pytest.raises(UsageError, match="NaN in place of a number"):
+        probe_file.read_probe(str(path))
 
 
 def test_the_curve_tests_only_what_was_not_taught() -> None:

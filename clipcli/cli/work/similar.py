@@ -83,7 +83,7 @@ def _search_file(
     file = embedding_file.read(Path(path))
     embedder = None
     by = f"{file.header.model}, from the file alone"
-    if run.model.model is not None or not all(part.is_in(file) for part in parts):
+    if run.model.model is not None or not all(part.row_in(file) is not None for part in parts):
         embedder = run.embedder
         by = run.described
         now = embedder.spec.made_by(run.options.decode.name if _images(parts) else TEXT)

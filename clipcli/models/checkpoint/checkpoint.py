@@ -21,6 +21,7 @@ from clipcli.models.checkpoint import (
     shapes,
     torch_archive,
 )
+from clipcli.models.checkpoint.finite import check_finite
 from clipcli.models.locate import find_weights
 from clipcli.models.model import Model
 from clipcli.network.clip import CLIP
@@ -77,11 +78,16 @@ def read(path: Path, activation: Activation | None = None) -> Checkpoint:
             preprocess = described.preprocess(config.vision.px)
     except shapes.ShapeError as error:
         raise CheckpointError(f"{path}: {error}; expected the tensors of a CLIP") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: preprocessing: {error}") from error
     return Checkpoint(tensors, config, preprocess)
 
 
 def load(path: Path, activation: Activation | None = None) -> Model:
-    """The model in float32 on the CPU, ready to encode."""
+    """The model in float32 on the CPU, ready to encode.
+
+    Raises CheckpointError as `read` does, and for numbers that make no answer.
+    """
     checkpoint = read(path, activation)
     with torch.device("meta"):  # no memory and no random numbers for weights about to be replaced
         network = CLIP(checkpoint.config)
@@ -93,8 +99,15 @@ def load(path: Path, activation: Activation | None = None) -> Model:
     _check_strictly(network, tensors, path)
     for name, tensor in tensors.items():
         tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
+    check_finite(tensors, path)  # in float32, for which a float64 may be too large
     network.load_state_dict(tensors, strict=True, assign=True)
-    return Model(network.requires_grad_(False).eval(), checkpoint.preprocess)
+    model = Model(network.requires_grad_(False).eval(), checkpoint.preprocess)
+    try:
+        _ = model.score
+    except ValueError as error:
+        scale = float(network.logit_scale)
+        raise CheckpointError(f"{path}: logit_scale is {scale:g}: {error}") from error
+    return model
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

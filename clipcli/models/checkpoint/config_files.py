@@ -6,7 +6,6 @@ A key that would change the embeddings and is not known here is refused, never i
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +137,7 @@ def _hugging_face_preprocess(path: Path) -> dict[str, Any]:
         )
     return {
         "mean": triple(config.get("image_mean", CLIP_MEAN)),
-        "std": positive_triple(config.get("image_std", CLIP_STD)),
+        "std": triple(config.get("image_std", CLIP_STD)),
         "resample": _HF_RESAMPLE[resample],
         "px": crop,
     }
@@ -194,7 +193,7 @@ def _open_clip(config: dict[str, Any], path: Path) -> Description:
             "text layers": text["layers"],
         },
         mean=triple(preprocess.get("mean", CLIP_MEAN)),
-        std=positive_triple(preprocess.get("std", CLIP_STD)),
+        std=triple(preprocess.get("std", CLIP_STD)),
         resample=interpolation,
     )
 
@@ -207,16 +206,9 @@ def _count(value: Any) -> int:
 
 
 def triple(values: Any) -> tuple[float, float, float]:
+    """Of each channel; `PreprocessConfig` says which numbers they may be."""
     red, green, blue = (float(value) for value in values)
-    if not all(map(math.isfinite, (red, green, blue))):
-        raise ValueError(f"{values!r} where three finite numbers are expected")
     return red, green, blue
-
-
-def positive_triple(values: Any) -> tuple[float, float, float]:
-    if min(numbers := triple(values)) <= 0:
-        raise ValueError(f"{values!r} where three numbers above zero are expected")
-    return numbers
 
 
 def _read_json(path: Path) -> dict[str, Any]:

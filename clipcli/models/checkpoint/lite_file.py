@@ -12,14 +12,14 @@ from pathlib import Path
 from torch import Tensor
 
 from clipcli.errors import CheckpointError
-from clipcli.models.checkpoint.config_files import positive_triple, triple
+from clipcli.models.checkpoint.config_files import triple
 from clipcli.models.checkpoint.shapes import ShapeError, deduce_text
 from clipcli.network.config import ClipConfig, EfficientNetLiteConfig, KnownWordsConfig
 from clipcli.photos.preprocess import PreprocessConfig
 
 FORMAT = "clipcli-lite"
 TOKENS, SCALES = "token_embedding.weight", "token_embedding.scale"
-PX_LIMIT = 1024
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # beyond, one class is all or all are alike
 
 
 def read(
@@ -31,10 +31,10 @@ def read(
         seen = config["preprocess"]
         px, crop_share = int(seen["px"]), float(seen["crop"])
         temperature = float(config["vision"]["temperature"])
-        if not (1 <= px <= PX_LIMIT and 0 < crop_share <= 1 and temperature > 0):
-            raise ValueError(f"px {px}, crop {crop_share}, temperature {temperature}")
+        if not MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
+            raise ValueError(f"temperature is {temperature}")
         preprocess = PreprocessConfig(
-            px, triple(seen["mean"]), positive_triple(seen["std"]), "bicubic", crop_share
+            px, triple(seen["mean"]), triple(seen["std"]), "bicubic", crop_share
         )
         text, embed_dim = deduce_text(tensors, "gelu")
         clip = ClipConfig(

@@ -17,8 +17,12 @@ from clipcli.network.config import (
     TransformerConfig,
     VisionTransformerConfig,
 )
+from clipcli.photos.preprocess import MAX_PX
 from clipcli.records import Activation
 
+# 1,022 pixels in patches of 14, beyond every published CLIP. A batch of pictures takes memory for
+# each of them, whatever the weights, which are in the file, take
+MAX_PATCHES = 73**2
 HEAD_WIDTH = 64  # shapes do not tell the number of heads; the published models have these
 
 # stored beside the weights in published archives; the shapes say the same
@@ -97,8 +101,12 @@ def _vision_transformer(
 ) -> VisionTransformerConfig:
     width, _, patch_px, _ = _shape(tensors, "visual.conv1.weight", 4)
     grid = _grid(_shape(tensors, "visual.positional_embedding", 2)[0])
+    if grid**2 > MAX_PATCHES:
+        raise ShapeError(
+            f"{grid**2:,} patches of {patch_px} pixels, where {MAX_PATCHES:,} are most"
+        )
     return VisionTransformerConfig(
-        px=grid * patch_px,
+        px=_px(grid, patch_px),
         patch_px=patch_px,
         transformer=_transformer(tensors, "visual.transformer", width, activation, heads),
     )
@@ -111,7 +119,7 @@ def _resnet(tensors: Mapping[str, Tensor], heads: int | None) -> ResNetConfig:
     grid = _grid(_shape(tensors, "visual.attnpool.positional_embedding", 2)[0])
     one, two, three, four = (_count(tensors, f"visual.layer{stage}") for stage in (1, 2, 3, 4))
     return ResNetConfig(
-        px=grid * 32,
+        px=_px(grid, 32),
         layers=(one, two, three, four),
         width=width,
         heads=_heads(width * 32, heads, "visual.attnpool"),
@@ -160,6 +168,13 @@ def _grid(n_positions: int) -> int:
     if grid == 0 or grid**2 + 1 != n_positions:
         raise ShapeError(f"{n_positions} picture positions are no square and one")
     return grid
+
+
+def _px(grid: int, step_px: int) -> int:
+    px = grid * step_px
+    if px > MAX_PX:
+        raise ShapeError(f"pictures of {px:,} pixels a side, where {MAX_PX:,} are most")
+    return px
 
 
 def _count(names: Iterable[str], prefix: str) -> int:
