@@ -22,6 +22,7 @@ from torch import Tensor
 
 from clipcli.errors import CheckpointError
 from clipcli.models.checkpoint import checkpoint, torch_archive
+from clipcli.models.checkpoint.tensor_records import STORAGE_DTYPES
 from clipcli.network.clip import CLIP
 from clipcli.network.config import (
     ClipConfig,
@@ -552,7 +553,7 @@ print(sorted(set(events)))
 
 def test_archive_reader_finds_what_torch_saves(tmp_path: Path) -> None:
     """Every dtype, shape and layout that an archive can hold, against torch's own loader."""
-    dtypes = torch_archive.STORAGE_DTYPES.values()
+    dtypes = STORAGE_DTYPES.values()
     tensors = {str(dtype): torch.arange(6).to(dtype).view(2, 3) for dtype in dtypes}
     base = torch.arange(24.0).view(2, 3, 4)
     tensors |= {"scalar": torch.tensor(5.0), "slice": base[1, :, 1:3], "turned": base.mT}

@@ -9,8 +9,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from clipcli.errors import CheckpointError
+from clipcli.models.checkpoint import outline
+from clipcli.models.checkpoint.outline import excerpt
 
-HEADER_LIMIT_BYTES = 100_000_000  # the format's own limit
+HEADER_LIMIT_BYTES = 4_000_000  # the largest published one has 0.2 MB
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -29,9 +31,16 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
-        return load_file(path), metadata
+        tensors = load_file(path)  # maps the file; a number is read when it is used
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: a damaged .safetensors file ({error}); expected tensors that follow each"
-            " other without holes or overlaps; fetch the file again"
+            f"{path}: a damaged .safetensors file ({excerpt(error)}); expected tensors that follow"
+            " each other without holes or overlaps; fetch the file again"
         ) from error
+    except (OSError, MemoryError) as error:
+        raise CheckpointError(
+            f"{path}: its {size_bytes:,} bytes cannot be mapped ({excerpt(error)}); expected that"
+            " much room in memory"
+        ) from error
+    outline.check({name: tensor.to("meta") for name, tensor in tensors.items()}, size_bytes, path)
+    return tensors, metadata
