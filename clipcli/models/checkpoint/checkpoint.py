@@ -17,6 +17,7 @@ from clipcli.models.checkpoint import (
     config_files,
     keymaps,
     lite_file,
+    outline,
     safetensors_file,
     shapes,
     torch_archive,
@@ -120,7 +121,10 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if start.startswith(b"PK\x03\x04"):
         return torch_archive.read(path), {}
     if start[8:9] == b"{":  # the length of a header of JSON comes first
-        return safetensors_file.read(path)
+        tensors, metadata = safetensors_file.read(path)
+        outlined = {name: tensor.to("meta") for name, tensor in tensors.items()}
+        outline.check(outlined, path.stat().st_size, path)
+        return tensors, metadata
     if start[:1] == b"\x80":
         raise CheckpointError(
             f"{path}: a bare pickle, which can run code when it is read; expected .safetensors or"
