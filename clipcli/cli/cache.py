@@ -72,10 +72,27 @@ def verify(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
     if problems:
         raise CacheError(
             f"{path}: {len(problems)} problems; damaged entries are never used; clipcli cache"
-            " clear starts anew"
+            " repair drops them"
         )
     if not quiet:
         logger.info(f"{path}: all well")
+    return 0
+
+
+@cache_app.command("repair")
+def repair(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
+    """Drop what is damaged and keep the rest.
+
+    Example: clipcli cache repair
+    """
+    from clipcli.embedding.cache.repair import Repaired, repair
+
+    path = _path(cache_dir)
+    done = repair(path) if _is_there(path) else Repaired(0, 0, has_lost=False)
+    if not quiet:
+        lost = "; others could not be read any more" if done.has_lost else ""
+        said = f"{done.n_kept:,} entries kept, {done.n_dropped:,} damaged ones dropped{lost}"
+        typer.echo(f"clipcli: {path}: {said}", err=True)
     return 0
 
 

@@ -145,6 +145,11 @@ class Embedder:
         rows = [known[text] for text in texts]
         return np.array(rows, np.float32).reshape(len(rows), self.spec.embed_dim)
 
+    def warn_of_damage(self) -> None:
+        """Say, once for all of them, how many entries of the cache were damaged and not used."""
+        if self._cache is not None:
+            self._cache.warn_of_damage()
+
     def lacks_evidence(self, words: Sequence[str], prompts: Sequence[str]) -> list[bool]:
         """For each word and the prompt it stands in, whether it names nothing the model learned."""
         if not self.spec.judges_words:

@@ -6,7 +6,6 @@ import gc
 import os
 import shutil
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from hashlib import sha256
@@ -15,16 +14,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from places import REFERENCE
 from program import Result
 
+from clipcli.embedding.cache import store
+from clipcli.embedding.cache.proof import checksum
 from clipcli.embedding.cache.store import FILE_NAME
 
 Cli = Callable[..., Result]
 
 VIT = REFERENCE / "models/vit.pt"
-COMMANDS = ("info", "verify", "prune", "clear")
+COMMANDS = ("info", "verify", "repair", "prune", "clear")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,7 +92,8 @@ def trust(cache: Path, album: Path) -> None:
             state = path.stat()
             known = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
             row = (os.fsencode(path), *known, sha256(path.read_bytes()).digest())
-            connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)", row)
+            proven = (*row, checksum(*row))
+            connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", proven)
 
 
 def lines(result: Result) -> list[str]:
@@ -131,7 +134,7 @@ def test_info_counts_the_paths_that_are_trusted(
 
 
 def test_nothing_is_remembered_before_the_first_run(cli: Cli, cache: Path) -> None:
-    for command in ("info", "verify", "prune", "clear"):
+    for command in COMMANDS:
         assert cli("cache", command).code == 0
         assert not cache.exists()
     assert lines(cli("cache")) == [f"{cache}: nothing is remembered yet"]
@@ -174,25 +177,98 @@ def test_verify_names_what_is_wrong(
     assert said[0] == f"clipcli: {problem}"
     assert said[-1] == (
         f"clipcli: {cache}: 1 problems; damaged entries are never used;"
-        " clipcli cache clear starts anew"
+        " clipcli cache repair drops them"
     )
     embed()
     assert cli("cache", "verify").code == 0  # what a run missed is there again
 
 
-def test_verify_counts_vectors_that_are_not_of_unit_length(
-    cli: Cli, embed: Embed, cache: Path
+@pytest.mark.parametrize(
+    ("vector", "said"),
+    [
+        (np.full(48, 0.5), "3.464"),
+        (np.full(48, np.nan), "nan"),
+        (np.full(48, np.inf), "inf"),
+        (np.full(48, 3e38), "2.078e+39"),
+        (np.zeros(48), "0"),
+    ],
+    ids=["long", "nan", "infinite", "huge", "zero"],
+)
+def test_vectors_that_are_not_of_unit_length_are_named_and_not_used(
+    cli: Cli, embed: Embed, cache: Path, vector: NDArray[np.float64], said: str
 ) -> None:
     embed()
-    blob = np.full(48, 0.5, dtype="<f4").tobytes()
-    change(
-        cache,
-        f"UPDATE embedding SET vector = x'{blob.hex()}', checksum = {zlib.crc32(blob)}"
-        " WHERE rowid = 1",
-    )
+    blob = vector.astype("<f4").tobytes()
+    with closing(sqlite3.connect(cache, isolation_level=None)) as connection:
+        key = "SELECT pixels, model FROM embedding WHERE rowid = 1"
+        proven = checksum(*connection.execute(key).fetchone(), blob)
+        setting = "UPDATE embedding SET vector = ?, checksum = ? WHERE rowid = 1"
+        connection.execute(setting, (blob, proven))
     result = cli("cache", "verify")
     assert result.code == 1
-    assert result.stderr.startswith("clipcli: embedding 1: its length is 3.464, expected 1\n")
+    assert result.stderr.startswith(f"clipcli: embedding 1: its length is {said}, expected 1\n")
+    assert embed() == 5
+    assert cli("cache", "verify").code == 0
+
+
+# --- repair
+
+
+def test_repair_drops_what_is_damaged_and_keeps_the_rest(
+    cli: Cli, embed: Embed, cache: Path, album: Path
+) -> None:
+    embed()
+    trust(cache, album)
+    change(
+        cache,
+        "UPDATE embedding SET vector = (SELECT vector FROM embedding WHERE rowid = 1),"
+        " checksum = (SELECT checksum FROM embedding WHERE rowid = 1) WHERE rowid = 2",
+        "UPDATE embedding SET pixels = 7 WHERE rowid = 3",
+        "UPDATE model SET name = CAST(x'ff' AS TEXT)",
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = replace(sql, 'path', 'pfad') WHERE name = 'file'",
+    )
+    for command in ("info", "verify"):
+        result = cli("cache", command)
+        assert result.code == 1
+        assert result.stderr == (
+            f"clipcli: {cache}: it lacks the tables of version 2; clipcli cache repair saves what"
+            " it can\n"
+        )
+    change(
+        cache,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = replace(sql, 'pfad', 'path') WHERE name = 'file'",
+    )
+    assert "embedding 2: its bits have changed\n" in cli("cache", "verify").stderr
+    result = cli("cache", "repair")
+    assert (result.code, result.stdout) == (0, b"")
+    # with the two embeddings go the pixels and the files that led to them; the model stays nameless
+    said = "14 entries kept, 7 damaged ones dropped"
+    assert result.stderr == f"clipcli: {cache}: {said}\n"
+    assert cli("cache", "verify").code == 0
+    assert lines(cli("cache", "info"))[2].split()[:3] == ["unknown", "4", "0"]
+    assert embed() == 4
+    assert embed() == 6
+    assert cli("cache", "repair", "--quiet").stderr == ""
+
+
+def test_repair_waits_for_another_program_and_gives_up(
+    cli: Cli, embed: Embed, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed()
+    before = cache.read_bytes()
+    monkeypatch.setattr(store, "BUSY_S", 0.05)
+    with closing(sqlite3.connect(cache, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        result = cli("cache", "repair")
+    assert result.code == 1
+    assert result.stderr == (
+        f"clipcli: {cache}: database is locked; another program holds it; try again when that has"
+        " ended\n"
+    )
+    assert cache.read_bytes() == before
+    assert embed() == 6
 
 
 # --- prune
@@ -266,7 +342,8 @@ def test_prune_gives_the_room_back(cli: Cli, embed: Embed, cache: Path, album: P
     change(
         cache,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
-        " INSERT INTO file SELECT CAST('/gone/' || i AS BLOB), i, i, i, i, randomblob(32) FROM n",
+        " INSERT INTO file"
+        " SELECT CAST('/gone/' || i AS BLOB), i, i, i, i, randomblob(32), 0 FROM n",
     )
     before = cache.stat().st_size
     assert "3,000 files that are gone" in cli("cache", "prune").stderr
@@ -305,7 +382,7 @@ def test_clear_removes_what_sqlite_keeps_beside_the_file(cli: Cli, cache: Path) 
 # --- a file that cannot be looked after
 
 
-@pytest.mark.parametrize("command", ["info", "verify", "prune"])
+@pytest.mark.parametrize("command", ["info", "verify", "repair", "prune"])
 def test_a_file_that_is_no_cache_is_one_line(cli: Cli, cache: Path, command: str) -> None:
     cache.parent.mkdir()
     cache.write_text("not a database, but long enough to be looked at" * 20)
@@ -319,15 +396,15 @@ def test_a_file_that_is_no_cache_is_one_line(cli: Cli, cache: Path, command: str
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("command", ["info", "verify", "prune"])
+@pytest.mark.parametrize("command", ["info", "verify", "repair", "prune"])
 def test_a_newer_cache_is_left_alone(cli: Cli, embed: Embed, cache: Path, command: str) -> None:
     embed()
-    change(cache, "PRAGMA user_version = 2")
+    change(cache, "PRAGMA user_version = 3")
     before = cache.read_bytes()
     result = cli("cache", command)
     assert result.code == 1
     assert result.stderr == (
-        f"clipcli: {cache}: its version is 2, this clipcli knows 1; update clipcli\n"
+        f"clipcli: {cache}: its version is 3, this clipcli knows 2; update clipcli\n"
     )
     assert cache.read_bytes() == before
     assert cli("cache", "clear").code == 0
@@ -352,7 +429,7 @@ def test_a_large_damage_is_found(cli: Cli, embed: Embed, cache: Path) -> None:
         result = cli("cache", command)
         assert result.code == 1
         assert "Traceback" not in result.stderr
-        assert result.last_line.endswith("clipcli cache clear starts anew")
+        assert "; clipcli cache repair " in result.last_line
 
 
 # --- another folder

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from clipcli.embedding.cache.repair import repair
 from clipcli.embedding.cache.schema import STEPS, NewerCacheError, bring_up_to_date, check_version
-from clipcli.embedding.cache.store import FILE_NAME, connect, connect_read_only
+from clipcli.embedding.cache.store import FILE_NAME, Cache, connect, connect_read_only
+from clipcli.embedding.cache.upkeep import verify
 
 MADE_BY_0_1_0 = Path(__file__).parents[1] / "made_by_0_1_0" / "embeddings.sqlite.gz"
 LATER = (  # fails if it is taken twice
     *STEPS,
-    "CREATE TABLE step (number INTEGER); INSERT INTO step VALUES (2)",
-    "INSERT INTO step VALUES (3); ALTER TABLE model ADD COLUMN seen INTEGER",
+    "CREATE TABLE step (number INTEGER); INSERT INTO step VALUES (3)",
+    "INSERT INTO step VALUES (4); ALTER TABLE model ADD COLUMN seen INTEGER",
 )
 N_ROUNDS = 40
 OPENER = """
@@ -32,6 +34,24 @@ for path in sys.stdin:
     bring_up_to_date(connection, steps)
     connection.close()
     print("open", flush=True)
+"""
+
+
+KILLED = """
+import os, shutil, signal, sqlite3, sys
+from clipcli.embedding.cache.schema import bring_up_to_date
+old, *counts = sys.argv[1:]
+for count in counts:  # of steps of SQLite's machine, after which the process is killed
+    path = f"{old}.{count}"
+    shutil.copy(old, path)
+    pid = os.fork()
+    if pid == 0:
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.set_progress_handler(lambda: os.kill(os.getpid(), signal.SIGKILL), int(count))
+        bring_up_to_date(connection)
+        os._exit(0)
+    print(path, "killed" if os.waitpid(pid, 0)[1] else "whole", flush=True)
 """
 
 
@@ -63,18 +83,99 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def test_a_cache_made_by_0_1_0_is_opened_with_nothing_changed(old: Path) -> None:
-    before = dump(old)
-    assert any(line.startswith('INSERT INTO "embedding"') for line in before)
+def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All that 0.1.0 knew, by table, without checksums."""
+    columns = {
+        "file": "path, size, mtime_ns, ctime_ns, inode, content",
+        "pixels": "content, preprocessing, pixels, middle_only",
+        "embedding": "rowid, pixels, model, vector",
+        "text": "rowid, text, model, vector",
+        "model": "rowid, key, name, fingerprint, precision",
+        "remembered": "rowid, key, value",
+    }
+    with closing(raw(path)) as connection:
+        return {
+            table: connection.execute(f"SELECT {names} FROM {table}").fetchall()
+            for table, names in columns.items()
+        }
+
+
+def test_a_cache_made_by_0_1_0_gets_checksums_and_loses_nothing(
+    old: Path, notes: list[str]
+) -> None:
+    before = rows(old)
+    assert {table: len(some) for table, some in before.items()} == {
+        "file": 6,
+        "pixels": 18,
+        "embedding": 12,
+        "text": 29,
+        "model": 1,
+        "remembered": 1,
+    }
     connect(old).close()
     connect_read_only(old).close()
-    assert dump(old) == before
+    assert rows(old) == before
+    assert verify(old) == []
+    assert notes == []
 
 
-def test_a_new_cache_has_the_tables_of_0_1_0(old: Path, tmp_path: Path) -> None:
+def test_a_new_cache_has_the_tables_of_an_old_one(old: Path, tmp_path: Path) -> None:
     new = tmp_path / "new" / FILE_NAME
-    connect(new).close()
+    for path in (new, old):
+        connect(path).close()
     assert tables(new) == tables(old)
+
+
+def test_what_is_damaged_in_an_old_cache_is_dropped_and_said_once(
+    old: Path, notes: list[str]
+) -> None:
+    with closing(raw(old)) as connection:
+        connection.execute("UPDATE text SET vector = zeroblob(16) WHERE rowid = 2")
+        connection.execute("UPDATE text SET vector = 7 WHERE rowid = 3")
+        connection.execute("UPDATE remembered SET value = CAST(x'ff' AS TEXT)")
+    for _ in range(2):
+        connect(old).close()
+    (note,) = notes
+    assert note == (
+        f"embedding cache {old}: an earlier clipcli made it; damaged entries that were dropped: 3"
+    )
+    assert verify(old) == []
+
+
+def test_an_old_cache_whose_structure_is_damaged_is_not_used_and_can_be_repaired(
+    old: Path, notes: list[str]
+) -> None:
+    with closing(raw(old)) as connection:  # one table is another's
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master WHERE name ="
+            " 'text') WHERE name = 'embedding'"
+        )
+    before = old.read_bytes()
+    Cache(old.parent).close()
+    (warning,) = notes
+    assert warning == (
+        f"embedding cache {old}: an earlier clipcli made it, and it is damaged; the run does"
+        " without; clipcli cache repair saves what it can"
+    )
+    assert old.read_bytes() == before
+    assert repair(old).n_kept == 0  # which row has damage in its key, an old file does not say
+    assert verify(old) == []
+
+
+def test_a_process_that_is_killed_in_a_step_leaves_the_old_cache_or_the_new(old: Path) -> None:
+    before = rows(old)
+    child = [sys.executable, "-c", KILLED, str(old), *map(str, range(100, 8000, 400))]
+    done = subprocess.run(child, capture_output=True, text=True, check=True)
+    ends = done.stdout.splitlines()
+    assert {end.split()[1] for end in ends} == {"killed", "whole"}
+    for end in ends:
+        path = Path(end.split()[0])
+        with closing(raw(path)) as connection:
+            assert version_of(connection) in (1, 2)
+        connect(path).close()
+        assert rows(path) == before
+        assert verify(path) == []
 
 
 @pytest.mark.parametrize("n_taken", range(len(LATER) + 1))
@@ -86,7 +187,7 @@ def test_a_file_takes_the_steps_that_it_lacks_in_their_order(n_taken: int) -> No
             bring_up_to_date(connection, LATER)
             assert version_of(connection) == len(LATER)
             numbers = connection.execute("SELECT number FROM step").fetchall()
-            assert numbers == [(2,), (3,)]
+            assert numbers == [(3,), (4,)]
 
 
 def test_a_later_step_leaves_what_0_1_0_wrote(old: Path) -> None:
@@ -101,7 +202,7 @@ def test_a_later_step_leaves_what_0_1_0_wrote(old: Path) -> None:
 
 
 def test_a_step_that_fails_is_undone_whole_and_those_before_it_are_kept(old: Path) -> None:
-    broken = (*LATER, "DELETE FROM embedding; DROP TABLE model; INSERT INTO nowhere VALUES (4)")
+    broken = (*LATER, "DELETE FROM embedding; DROP TABLE model; INSERT INTO nowhere VALUES (5)")
     with closing(raw(old)) as connection:
         bring_up_to_date(connection, LATER)
     before = dump(old)
@@ -114,9 +215,12 @@ def test_a_step_that_fails_is_undone_whole_and_those_before_it_are_kept(old: Pat
 
 
 def test_a_file_that_lacks_a_step_is_not_read_where_it_cannot_be_written(old: Path) -> None:
+    with pytest.raises(sqlite3.DatabaseError, match="its version is 1, expected 2"):
+        connect_read_only(old)
+    connect(old).close()
     with closing(raw(old)) as connection:
         check_version(connection)
-        with pytest.raises(sqlite3.DatabaseError):
+        with pytest.raises(sqlite3.DatabaseError, match="its version is 2, expected 4"):
             check_version(connection, LATER)
         assert version_of(connection) == len(STEPS)
 
@@ -126,7 +230,7 @@ def test_a_newer_file_is_refused_and_left_as_it_is(old: Path) -> None:
         bring_up_to_date(connection, LATER)
     before = dump(old)
     for opener in (connect, connect_read_only):
-        with pytest.raises(NewerCacheError, match="its version is 3, this clipcli knows 1"):
+        with pytest.raises(NewerCacheError, match="its version is 4, this clipcli knows 2"):
             opener(old)
     assert dump(old) == before
 
@@ -168,4 +272,4 @@ def test_two_processes_at_once_take_each_step_once(old: Path, tmp_path: Path, st
             assert [opener.answer() for opener in openers] == ["open\n", "open\n"]
             with closing(raw(path)) as connection:
                 assert version_of(connection) == len(LATER)
-                assert connection.execute("SELECT number FROM step").fetchall() == [(2,), (3,)]
+                assert connection.execute("SELECT number FROM step").fetchall() == [(3,), (4,)]

@@ -87,7 +87,7 @@ def _measure(
                     embedded.append(record)
                 else:
                     failed.append(record)
-            codes.append(report.conclude(run.described))
+            codes.append(run.conclude())
         made_by = run.embedder.spec.made_by(run.options.decode.name)
         for templates, classifier in zip(template_sets, classifiers, strict=True):
             measured.append((replace(made_by, templates=tuple(templates)), classifier, embedded))

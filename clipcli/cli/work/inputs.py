@@ -15,7 +15,7 @@ from clipcli.cli.work import progress
 from clipcli.cli.work.report import Report
 from clipcli.embedding.embedder import Embedder
 from clipcli.embedding.local import RunOptions
-from clipcli.errors import UsageError
+from clipcli.errors import ExitCode, UsageError
 from clipcli.files.rows import Writer
 from clipcli.models.default_model import wanted
 from clipcli.models.request import ModelRequest
@@ -114,10 +114,16 @@ class PhotoRun:
             for record in records:
                 rows.write(record)
             rows.finish()
-            if summary is None:
-                return self.report.conclude(self.described)
-            logger.info(summary)
-            return 0
+            return self.conclude(summary)
+
+    def conclude(self, summary: str | None = None) -> ExitCode:
+        """Say what of the cache was damaged, and how the run ended: the exit code."""
+        if "embedder" in vars(self):
+            self.embedder.warn_of_damage()
+        if summary is None:
+            return self.report.conclude(self.described)
+        logger.info(summary)
+        return ExitCode.OK
 
     def settled(self) -> Iterator[PassedOver | Failure]:
         """How the files end that are no photographs."""

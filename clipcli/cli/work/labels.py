@@ -120,7 +120,7 @@ class LabelledRun(PhotoRun):
     def embed_labelled(self) -> EmbeddedPhotos:
         """Embed them all, and say how many could be read."""
         records = [record for record in self.embedded() if isinstance(record, Embedded)]
-        code = self.report.conclude(self.described)
+        code = self.conclude()
         index = {label.name: row for row, label in enumerate(self.labels)}
         rows = np.array([index[self.true_names[record.path]] for record in records])
         return EmbeddedPhotos(records, rows, code)

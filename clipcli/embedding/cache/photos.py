@@ -6,13 +6,19 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from clipcli.embedding.cache.store import Cache, checksum
+from clipcli.embedding.cache.proof import (
+    checksum,
+    fits,
+    flag_bytes,
+    state_bytes,
+    to_blob,
+    unit_vectors,
+)
+from clipcli.embedding.cache.store import Cache
+from clipcli.errors import one_line
 from clipcli.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -22,21 +28,21 @@ PREPROCESSING_VERSION = 1  # to be raised when the same options give other pixel
 SETTLED_NS = 2_000_000_000  # file times are coarse: two changes within 2 s may look like one
 _INT64_MAX = 2**63 - 1
 
+_PROVEN = "pixels.checksum, pixels, middle_only, embedding.checksum, vector"
 _BY_PATH = (
-    "SELECT n, vector, checksum, middle_only"
+    f"SELECT n, file.checksum, content, {_PROVEN}"
     " FROM wanted_file CROSS JOIN file USING (path, size, mtime_ns, ctime_ns, inode)"
     " CROSS JOIN pixels USING (content) CROSS JOIN embedding USING (pixels)"
     " WHERE preprocessing = ? AND model = ?"
 )
 _BY_CONTENT = (
-    "SELECT vector, checksum, middle_only FROM pixels CROSS JOIN embedding USING (pixels)"
+    f"SELECT {_PROVEN} FROM pixels CROSS JOIN embedding USING (pixels)"
     " WHERE content = ? AND preprocessing = ? AND model = ?"
 )
-_BY_PIXELS = "SELECT vector, checksum FROM embedding WHERE pixels = ? AND model = ?"
+_BY_PIXELS = "SELECT checksum, vector FROM embedding WHERE pixels = ? AND model = ?"
 
 
-@dataclass(frozen=True)
-class FileState:
+class FileState(NamedTuple):
     """What changes when a file does: bytes, times in ns, and its number in the file system."""
 
     size: int
@@ -47,8 +53,12 @@ class FileState:
     @classmethod
     def of(cls, stat: os.stat_result) -> FileState:
         # some file systems hold times before 1970 and after 2262, which SQLite's integers do not
-        numbers = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-        return cls(stat.st_size, *(number & _INT64_MAX for number in numbers))
+        return cls(
+            stat.st_size,
+            stat.st_mtime_ns & _INT64_MAX,
+            stat.st_ctime_ns & _INT64_MAX,
+            stat.st_ino & _INT64_MAX,
+        )
 
     def is_settled(self, read_at_ns: int) -> bool:
         """Whether its last change lies far enough back for another one to show in the times."""
@@ -105,61 +115,98 @@ class PhotoMemory:
 
     def by_path(self, paths: Sequence[str]) -> list[CachedEmbedding | None]:
         """For each path what is known of its file, which is looked at and not opened."""
-        known: list[CachedEmbedding | None] = [None] * len(paths)
-        files = (
-            (n, _key(path), state.size, state.mtime_ns, state.ctime_ns, state.inode)
+        files = [
+            (n, _key(path), *state)
             for n, path in enumerate(paths)
             if (state := _state(path)) is not None
-        )
+        ]
+        wanted = {n: (path, state_bytes(*state)) for n, path, *state in files}
         which = (self._preprocessing, self._model)
-        for n, *row in self._cache.select_files(files, _BY_PATH, which):
-            known[n] = self._known(row)
+        found = []
+        for n, file_checksum, content, *row in self._cache.select_files(files, _BY_PATH, which):
+            if not fits(file_checksum, *wanted[n], content):
+                self._cache.note_damage("file", wanted[n][0])
+            elif self._are_proven(content, row):
+                found.append((n, row))
+        known: list[CachedEmbedding | None] = [None] * len(paths)
+        for (n, _), one in zip(found, self._known([row for _, row in found]), strict=True):
+            known[n] = one
         return known
 
     def by_content(self, content: bytes) -> CachedEmbedding | None:
         """What is known of a file with this SHA-256."""
         (row,) = self._cache.select(_BY_CONTENT, [(content, self._preprocessing, self._model)])
-        return self._known(row)
+        if row is None or not self._are_proven(content, row):
+            return None
+        (known,) = self._known([row])
+        return known
 
     def by_pixels(self, pixels: bytes) -> Embedding | None:
         """The embedding of pixels with this SHA-256."""
         (row,) = self._cache.select(_BY_PIXELS, [(pixels, self._model)])
-        return None if row is None else vector(row[0], row[1], self._spec.embed_dim)
+        if row is None or not self._is_embedding(pixels, *row):
+            return None
+        (embedding,) = self._embeddings([pixels], [row[1]])
+        return embedding
 
     def remember(self, entries: Sequence[PhotoEntry]) -> None:
         """Keep all of them, in one short transaction."""
         if not entries:
             return
-        files = [
-            (_key(one.path), *astuple(one.state or NOT_TRUSTED), one.content) for one in entries
-        ]
+        files = [(_key(one.path), *(one.state or NOT_TRUSTED), one.content) for one in entries]
         pixels = [
             (one.content, self._preprocessing, one.pixels, one.middle_only)
             for one in entries
             if one.pixels is not None
         ]
         embeddings = [
-            (one.pixels, self._model, blob := to_blob(one.embedding), checksum(blob))
+            (one.pixels, self._model, to_blob(one.embedding))
             for one in entries
             if one.embedding is not None
         ]
         self._cache.write(
             [
-                ("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)", files),
-                ("INSERT OR REPLACE INTO pixels VALUES (?, ?, ?, ?)", pixels),
-                ("INSERT OR REPLACE INTO embedding VALUES (?, ?, ?, ?)", embeddings),
+                ("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", _proven(files)),
+                ("INSERT OR REPLACE INTO pixels VALUES (?, ?, ?, ?, ?)", _proven(pixels)),
+                ("INSERT OR REPLACE INTO embedding VALUES (?, ?, ?, ?)", _proven(embeddings)),
                 (ADD_MODEL, [model_row(self._spec)]),
             ]
         )
 
-    def _known(self, row: Sequence[Any] | None) -> CachedEmbedding | None:
-        if row is None:
-            return None
-        embedding = vector(row[0], row[1], self._spec.embed_dim)
-        return None if embedding is None else CachedEmbedding(embedding, bool(row[2]))
+    def _are_proven(self, content: bytes, row: Sequence[Any]) -> bool:
+        """Whether the pixels are those of the content, and the embedding is that of the pixels."""
+        pixels_checksum, pixels, middle_only, embedding_checksum, blob = row
+        flag = flag_bytes.get(middle_only)
+        if not fits(pixels_checksum, content, self._preprocessing, pixels, flag):
+            self._cache.note_damage("pixels", content)
+            return False
+        return self._is_embedding(pixels, embedding_checksum, blob)
+
+    def _is_embedding(self, pixels: bytes, expected: int, blob: bytes) -> bool:
+        is_proven = fits(expected, pixels, self._model, blob)
+        if not is_proven:
+            self._cache.note_damage("embedding", pixels)
+        return is_proven
+
+    def _known(self, rows: Sequence[Sequence[Any]]) -> list[CachedEmbedding | None]:
+        """Of rows that are proven."""
+        embeddings = self._embeddings([row[1] for row in rows], [row[4] for row in rows])
+        return [
+            None if embedding is None else CachedEmbedding(embedding, bool(row[2]))
+            for row, embedding in zip(rows, embeddings, strict=True)
+        ]
+
+    def _embeddings(
+        self, pixels: Sequence[bytes], blobs: Sequence[bytes]
+    ) -> list[Embedding | None]:
+        embeddings = unit_vectors(blobs, self._spec.embed_dim)
+        for one, embedding in zip(pixels, embeddings, strict=True):
+            if embedding is None:
+                self._cache.note_damage("embedding", one)
+        return embeddings
 
 
-ADD_MODEL = "INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?)"
+ADD_MODEL = "INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?, ?)"
 
 
 def model_key(spec: ModelSpec) -> bytes:
@@ -167,19 +214,14 @@ def model_key(spec: ModelSpec) -> bytes:
     return hashlib.sha256(f"{spec.fingerprint} {spec.precision}".encode()).digest()[:16]
 
 
-def model_row(spec: ModelSpec) -> tuple[bytes, str, str, str]:
-    return model_key(spec), spec.name, spec.fingerprint, spec.precision
+def model_row(spec: ModelSpec) -> tuple[bytes, str, str, str, int]:
+    names = (one_line(spec.name), spec.fingerprint, spec.precision)  # a path need not be UTF-8
+    key = model_key(spec)
+    return key, *names, checksum(key, *(name.encode() for name in names))
 
 
-def to_blob(embedding: NDArray[np.float32]) -> bytes:
-    return embedding.astype("<f4").tobytes()
-
-
-def vector(blob: bytes, expected_checksum: int, embed_dim: int) -> Embedding | None:
-    """The stored float32 [embed_dim], or None if a bit of it has changed."""
-    if len(blob) != 4 * embed_dim or checksum(blob) != expected_checksum:
-        return None
-    return np.frombuffer(blob, "<f4").astype(np.float32)  # a copy, which can be written to
+def _proven(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [(*row, checksum(*row)) for row in rows]
 
 
 def _key(path: str) -> bytes:

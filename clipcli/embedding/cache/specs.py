@@ -8,12 +8,12 @@ import platform
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import astuple
 from importlib import metadata
 from pathlib import Path
 
 from clipcli.embedding.cache.photos import FileState
-from clipcli.embedding.cache.store import Cache, checksum
+from clipcli.embedding.cache.proof import checksum, fits
+from clipcli.embedding.cache.store import Cache
 from clipcli.models.request import ModelRequest
 from clipcli.models.spec import ModelSpec
 
@@ -30,7 +30,7 @@ class SpecMemory:
         self._key = json.dumps(
             [
                 SPEC_VERSION,
-                [(path, *astuple(state)) for path, state in states],
+                [(path, *state) for path, state in states],
                 [request.device, request.precision, request.activation],
                 _machine(),
             ]
@@ -39,18 +39,20 @@ class SpecMemory:
     def recall(self, name: str) -> ModelSpec | None:
         """What is known, under the name that the model has in this run."""
         (row,) = self._cache.select(
-            "SELECT value, checksum FROM remembered WHERE key = ?", [(self._key,)]
+            "SELECT CAST(value AS BLOB), checksum FROM remembered WHERE key = ?", [(self._key,)]
         )
-        if row is None or checksum(row[0].encode()) != row[1]:
+        if row is None:
             return None
-        with suppress(ValueError, KeyError, TypeError):
-            return ModelSpec.from_json(row[0]).named(name)
+        if fits(row[1], self._key.encode(), row[0]):
+            with suppress(ValueError, KeyError, TypeError):
+                return ModelSpec.from_json(row[0].decode()).named(name)
+        self._cache.note_damage("remembered", self._key)
         return None
 
     def remember(self, spec: ModelSpec) -> None:
         if self._is_settled:
             value = spec.to_json()
-            row = (self._key, value, checksum(value.encode()))
+            row = (self._key, value, checksum(self._key.encode(), value.encode()))
             self._cache.write([("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?)", [row])])
 
 

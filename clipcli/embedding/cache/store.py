@@ -6,13 +6,13 @@ import logging
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from clipcli.embedding.cache import schema
+from clipcli.embedding.cache.failures import FAILURES, advice, described
 from clipcli.embedding.cache.schema import NewerCacheError, transaction
 
 logger = logging.getLogger(__name__)
@@ -29,13 +29,8 @@ CREATE TEMPORARY TABLE wanted_file (
 """
 
 
-def checksum(data: bytes) -> int:
-    """CRC-32 of what is stored beside it."""
-    return zlib.crc32(data)
-
-
 def connect(path: Path) -> sqlite3.Connection:
-    """Open or make the file. Raises sqlite3.Error or OSError."""
+    """Open or make the file, and bring it up to date. Raises one of FAILURES."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # threads share the connection, one at a time
     connection = sqlite3.connect(
@@ -47,15 +42,21 @@ def connect(path: Path) -> sqlite3.Connection:
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing
         _prepare(connection)
-        schema.bring_up_to_date(connection)
+        n_dropped = schema.bring_up_to_date(connection)
+        schema.check_tables(connection)
     except BaseException:
         connection.close()
         raise
+    if n_dropped:
+        logger.warning(
+            f"embedding cache {path}: an earlier clipcli made it; damaged entries that were"
+            f" dropped: {n_dropped}"
+        )
     return connection
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Open a file on a disk that cannot be written. Raises sqlite3.Error."""
+    """Open a file on a disk that cannot be written. Raises one of FAILURES."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?immutable=1",
         uri=True,
@@ -65,10 +66,16 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     try:
         schema.check_version(connection)
         _prepare(connection)
+        schema.check_tables(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def text_as_it_is(data: bytes) -> str:
+    """Text that need not be UTF-8: where it belongs it is cast to bytes, elsewhere it is damage."""
+    return data.decode("latin-1")
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -86,6 +93,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
+    connection.text_factory = text_as_it_is
     connection.execute("PRAGMA cache_size = -65536")  # 64 MiB, for the upper parts of the trees
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(WANTED_FILES)
@@ -99,12 +107,13 @@ class Cache:
         self.path = root / FILE_NAME
         self._lock = threading.Lock()
         self._writable = True
+        self._damaged: set[tuple[object, ...]] = set()
         self._connection: sqlite3.Connection | None = None
         try:
             self._connection = connect(self.path)
-        except (sqlite3.Error, OSError) as error:
+        except FAILURES as error:
             self._writable = False
-            with suppress(sqlite3.Error, OSError):
+            with suppress(*FAILURES):
                 if self.path.is_file() and not isinstance(error, NewerCacheError):
                     self._connection = connect_read_only(self.path)
             self._warn(error)
@@ -116,7 +125,7 @@ class Cache:
                 cursor = self._connection.cursor()
                 try:
                     return [cursor.execute(sql, one).fetchone() for one in parameters]
-                except sqlite3.Error as error:
+                except FAILURES as error:
                     self._fail(error)
             return [None for _ in parameters]
 
@@ -131,7 +140,7 @@ class Cache:
                     self._connection.execute("DELETE FROM wanted_file")
                     self._connection.executemany(insert, files)
                     return self._connection.execute(sql, parameters).fetchall()
-                except sqlite3.Error as error:
+                except FAILURES as error:
                     self._fail(error)
             return []
 
@@ -144,18 +153,36 @@ class Cache:
                 with transaction(self._connection):
                     for sql, rows in statements:
                         self._connection.executemany(sql, rows)
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 # a disk that is full, or a file that is held too long, can still be read
                 self._fail(error, is_readable=isinstance(error, sqlite3.OperationalError))
 
+    def note_damage(self, *key: object) -> None:
+        """Count an entry that does not prove itself, and is taken for one that is not there."""
+        with self._lock:
+            self._damaged.add(key)
+
+    def warn_of_damage(self) -> None:
+        """Say how many entries were damaged since the last time, if any were."""
+        with self._lock:
+            n_damaged = len(self._damaged)
+            self._damaged.clear()
+        if n_damaged:
+            were = "entry was" if n_damaged == 1 else "entries were"
+            logger.warning(
+                f"embedding cache {self.path}: {n_damaged} damaged {were} not used and made anew;"
+                " clipcli cache verify looks for more"
+            )
+
     def close(self) -> None:
+        self.warn_of_damage()
         with self._lock:
             self._disconnect()
 
     def __del__(self) -> None:
         self.close()  # `sqlite3.Connection` is in a reference cycle; close it now
 
-    def _fail(self, error: sqlite3.Error, is_readable: bool = False) -> None:
+    def _fail(self, error: Exception, is_readable: bool = False) -> None:
         """Write no more, and read no more either unless `is_readable`; warn the first time."""
         is_first = self._writable
         self._writable = False
@@ -171,8 +198,7 @@ class Cache:
 
     def _warn(self, error: Exception) -> None:
         state = "nothing is remembered in this run" if self._connection else "the run does without"
-        is_newer = isinstance(error, NewerCacheError)
-        advice = "update clipcli, or start anew with" if is_newer else "if this comes again:"
-        logger.warning(
-            f"embedding cache {self.path}: {error}; {state}; {advice} clipcli cache clear"
-        )
+        cure = advice(error)
+        if isinstance(error, NewerCacheError):
+            cure += ", or start anew with clipcli cache clear"
+        logger.warning(f"embedding cache {self.path}: {described(error)}; {state}; {cure}")

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from clipcli.embedding.cache.photos import ADD_MODEL, model_key, model_row, to_blob, vector
-from clipcli.embedding.cache.store import Cache, checksum
+from clipcli.embedding.cache.photos import ADD_MODEL, model_key, model_row
+from clipcli.embedding.cache.proof import checksum, fits, to_blob, unit_vectors
+from clipcli.embedding.cache.store import Cache
 from clipcli.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _SELECT = "SELECT vector, checksum FROM text WHERE text = ? AND model = ?"
 _INSERT = "INSERT OR REPLACE INTO text VALUES (?, ?, ?, ?)"
+_YES, _NO = b"\1", b"\0"  # an answer about a word, in place of a vector
 
 
 class TextMemory:
@@ -30,8 +32,13 @@ class TextMemory:
 
         The embedding of a truncated text is given only where `truncate` allows it.
         """
-        rows = self._select([_digest(text, truncate) for text in texts])
-        return [row and vector(row[0], row[1], self._spec.embed_dim) for row in rows]
+        keys = [_digest(text, truncate) for text in texts]
+        blobs = self._select(keys)
+        found = unit_vectors([blob or b"" for blob in blobs], self._spec.embed_dim)
+        for key, blob, embedding in zip(keys, blobs, found, strict=True):
+            if blob is not None and embedding is None:
+                self._cache.note_damage("text", key)
+        return found
 
     def remember(
         self, texts: Sequence[str], truncate: bool, embeddings: Iterable[Embedding]
@@ -42,25 +49,31 @@ class TextMemory:
 
     def doubts(self, words: Sequence[str], prompts: Sequence[str]) -> list[bool | None]:
         """For each word and the prompt it stands in, whether the model has no evidence for it."""
-        rows = self._select(list(map(_evidence_digest, words, prompts)))
-        return [
-            row[0] == b"\1" if row is not None and row[1] == checksum(row[0]) else None
-            for row in rows
-        ]
+        blobs = self._select(list(map(_evidence_digest, words, prompts)))
+        return [blob == _YES if blob in (_YES, _NO) else None for blob in blobs]
 
     def remember_doubts(
         self, words: Sequence[str], prompts: Sequence[str], doubts: Sequence[bool]
     ) -> None:
         """Keep what the model answered."""
         keys = list(map(_evidence_digest, words, prompts))
-        self._write(keys, [b"\1" if doubt else b"\0" for doubt in doubts])
+        self._write(keys, [_YES if doubt else _NO for doubt in doubts])
 
-    def _select(self, keys: Sequence[bytes]) -> list[tuple[bytes, int] | None]:
-        return self._cache.select(_SELECT, [(key, self._model) for key in keys])
+    def _select(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """What is stored for each key, where it proves to be that."""
+        found: list[bytes | None] = []
+        rows = self._cache.select(_SELECT, [(key, self._model) for key in keys])
+        for key, row in zip(keys, rows, strict=True):
+            is_whole = row is not None and fits(row[1], key, self._model, row[0])
+            if row is not None and not is_whole:
+                self._cache.note_damage("text", key)
+            found.append(row[0] if is_whole else None)
+        return found
 
     def _write(self, keys: Sequence[bytes], blobs: Sequence[bytes]) -> None:
         rows = [
-            (key, self._model, blob, checksum(blob)) for key, blob in zip(keys, blobs, strict=True)
+            (key, self._model, blob, checksum(key, self._model, blob))
+            for key, blob in zip(keys, blobs, strict=True)
         ]
         self._cache.write([(_INSERT, rows), (ADD_MODEL, [model_row(self._spec)])])
 

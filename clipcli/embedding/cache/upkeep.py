@@ -5,26 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from clipcli.embedding.cache.schema import NewerCacheError, transaction
-from clipcli.embedding.cache.store import checksum, connect, connect_read_only
+from clipcli.embedding.cache.failures import FAILURES, advice, described
+from clipcli.embedding.cache.proof import fits
+from clipcli.embedding.cache.rows import TORN, Table
+from clipcli.embedding.cache.schema import TABLES, transaction
+from clipcli.embedding.cache.store import connect, connect_read_only
 from clipcli.errors import CacheError, one_line
-
-UNIT_LENGTH_ERROR = 1e-3
-N_CHECKED_AT_ONCE = 1000
-
-# a transaction brings a photograph's rows together: table, condition, what lacks a part
-TORN = (
-    ("pixels", "pixels NOT IN (SELECT pixels FROM embedding)", "pixels without an embedding"),
-    ("file", "content NOT IN (SELECT content FROM pixels)", "files without pixels"),
-    ("embedding", "model NOT IN (SELECT key FROM model)", "embeddings without a model"),
-    ("text", "model NOT IN (SELECT key FROM model)", "texts without a model"),
-)
 
 
 @dataclass(frozen=True)
@@ -51,12 +41,17 @@ def info(path: Path) -> Info:
     """Count what is kept. Raises CacheError for a file that cannot be read."""
     with _opened(path, to_read=True) as connection:
         models = connection.execute(
-            "SELECT name, fingerprint, precision,"
+            "SELECT key, CAST(name AS BLOB), CAST(fingerprint AS BLOB), CAST(precision AS BLOB),"
+            " checksum,"
             " (SELECT COUNT(*) FROM embedding WHERE model = key),"
             " (SELECT COUNT(*) FROM text WHERE model = key AND LENGTH(vector) > 1)"
             " FROM model ORDER BY name, precision"
-        )
-        counts = [ModelCount(*row) for row in models]
+        ).fetchall()
+        counts = [
+            ModelCount(name.decode(), fingerprint.decode(), precision.decode(), n_photos, n_texts)
+            for key, name, fingerprint, precision, expected, n_photos, n_texts in models
+            if fits(expected, key, name, fingerprint, precision)
+        ]
         (n_files,) = connection.execute("SELECT COUNT(*) FROM file WHERE size >= 0").fetchone()
         n_bytes = sum(part.stat().st_size for part in _parts(path) if part.exists())
         return Info(n_bytes, n_files, counts)
@@ -65,15 +60,16 @@ def info(path: Path) -> Info:
 def verify(path: Path) -> list[str]:
     """Everything that is wrong with the file, one line each; empty if nothing is.
 
-    Looks at SQLite's own structure, at the checksum and length of every embedding and text, and
-    at whether every photograph's entry leads to one. Raises CacheError if it cannot be opened.
+    Looks at SQLite's own structure, at the checksum of every row, at the length of every vector,
+    and at whether every photograph's entry leads to one. Raises CacheError if it cannot be opened.
     """
     with _opened(path, to_read=True) as connection:
         found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-        problems = [one_line(str(line)) for line in found if line != "ok"]
-        if not problems:
-            for table in ("embedding", "text"):
-                problems += _wrong_vectors(connection, table)
+        problems = [one_line(line) for line in found if line != "ok"]
+        # where the structure is damaged, a row may be met that cannot be read
+        with suppress(*FAILURES if problems else ()):
+            for name in TABLES:
+                problems += Table(connection, name).problems(connection)
             problems += _loose_ends(connection)
         return problems
 
@@ -84,8 +80,8 @@ def prune(path: Path) -> tuple[int, int]:
     Raises CacheError for a file that cannot be read or written.
     """
     with _opened(path) as connection:
-        paths = [row[0] for row in connection.execute("SELECT path FROM file")]
-        gone = [(one,) for one in paths if not os.path.lexists(os.fsdecode(one))]
+        paths = connection.execute("SELECT path FROM file WHERE typeof(path) = 'blob'")
+        gone = [(one,) for (one,) in paths if not os.path.lexists(os.fsdecode(one))]
         with transaction(connection):
             connection.executemany("DELETE FROM file WHERE path = ?", gone)
             connection.execute("DELETE FROM pixels WHERE content NOT IN (SELECT content FROM file)")
@@ -113,18 +109,6 @@ def clear(path: Path) -> int:
     return n_bytes
 
 
-def _wrong_vectors(connection: sqlite3.Connection, table: str) -> Iterator[str]:
-    rows = connection.execute(f"SELECT rowid, vector, checksum FROM {table}")
-    while some := rows.fetchmany(N_CHECKED_AT_ONCE):
-        for rowid, blob, expected in some:
-            if checksum(blob) != expected:
-                yield f"{table} {rowid}: its bits have changed"
-            elif len(blob) > 1:  # one byte is an answer about a word
-                length = float(np.linalg.norm(np.frombuffer(blob, "<f4").astype(np.float64)))
-                if not abs(length - 1) < UNIT_LENGTH_ERROR:
-                    yield f"{table} {rowid}: its length is {length:.3f}, expected 1"
-
-
 def _loose_ends(connection: sqlite3.Connection) -> Iterator[str]:
     """Rows that lack what they lead to; harmless, and `prune` removes them."""
     for table, condition, what in TORN:
@@ -135,22 +119,21 @@ def _loose_ends(connection: sqlite3.Connection) -> Iterator[str]:
 
 @contextmanager
 def _opened(path: Path, to_read: bool = False) -> Iterator[sqlite3.Connection]:
+    """The cache for a command. Raises CacheError, for what goes wrong in the block too."""
     try:
         try:
             connection = connect(path)
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             if not to_read:
                 raise
-            connection = connect_read_only(path)
+            try:
+                connection = connect_read_only(path)
+            except FAILURES:
+                raise error from None
         with closing(connection):
             yield connection
-    except NewerCacheError as error:
-        raise CacheError(f"{path}: {error}; update clipcli") from error
-    except (sqlite3.Error, OSError) as error:
-        raise CacheError(
-            f"{path}: {one_line(str(error))}; expected a cache of embeddings; clipcli cache clear"
-            " starts anew"
-        ) from error
+    except FAILURES as error:
+        raise CacheError(f"{path}: {described(error)}; {advice(error)}") from error
 
 
 def _parts(path: Path) -> list[Path]:
