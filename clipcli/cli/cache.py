@@ -92,7 +92,7 @@ def repair(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
     if not quiet:
         lost = "; others could not be read any more" if done.has_lost else ""
         said = f"{done.n_kept:,} entries kept, {done.n_dropped:,} damaged ones dropped{lost}"
-        typer.echo(f"clipcli: {path}: {said}", err=True)
+        logger.info(f"{path}: {said}")
     return 0
 
 
