@@ -13,6 +13,7 @@ from clipcli.cli.classify import classify
 from clipcli.cli.embed import embed
 from clipcli.cli.eval import evaluate
 from clipcli.cli.models import models_app
+from clipcli.cli.printing import print_line
 from clipcli.cli.probe import probe_app
 from clipcli.cli.prompts import prompts_app
 from clipcli.cli.similar import similar
@@ -28,7 +29,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"clipcli {clipcli.__version__}")
+        print_line(f"clipcli {clipcli.__version__}")
         raise typer.Exit
 
 

@@ -8,7 +8,7 @@ import sys
 import warnings
 from typing import NoReturn
 
-from clipcli.cli import talk
+from clipcli.cli import surroundings, talk
 from clipcli.cli.stopping import stop_at
 from clipcli.errors import ClipcliError, ClosedPipeError, ExitCode, StoppedError, one_line
 from clipcli.runtime.process import tune_process
@@ -16,15 +16,9 @@ from clipcli.runtime.process import tune_process
 
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
+    surroundings.secure_streams()
     tune_process()
     code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        pass  # who read it has had enough
-    except OSError as error:
-        print(f"clipcli: stdout: cannot be written: {error.strerror}", file=sys.stderr)
-        code = ExitCode.FAILED
     sys.stderr.flush()
     # all that was to be written is; taking torch apart object by object takes half a second
     os._exit(code)
@@ -39,14 +33,20 @@ def run(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         with talk.on_stderr():
-            return _dispatch(arguments)
+            surroundings.leave_gone_directory()
+            code = _dispatch(arguments)
+            sys.stdout.flush()
+            return code
     except (ClipcliError, StoppedError) as error:
         _complain(str(error), error)
         return error.exit_code
     except ClosedPipeError:
-        # Python flushes stdout at exit, and would complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except RuntimeError as error:
+        if str(error) != "can't start new thread":
+            raise
+        _complain("no more threads can be started; raise the limit (ulimit -u)", error)
+        return ExitCode.FAILED
 
 
 def _dispatch(arguments: list[str]) -> int:

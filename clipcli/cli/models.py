@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 from clipcli.cli import talk
 from clipcli.cli.options import CacheDir, Quiet
 from clipcli.cli.printing import print_line, print_text
-from clipcli.errors import UsageError
+from clipcli.errors import CacheError, UsageError
 from clipcli.models import catalogue
 from clipcli.models.fetch import fetch
 
@@ -29,15 +30,17 @@ def list_models(context: typer.Context, cache_dir: CacheDir = None) -> int:
     Example: clipcli models
     """
     if context.invoked_subcommand is None:
-        root = catalogue.cache_root(cache_dir)
+        root: Path | None = None
+        with suppress(CacheError):  # without a home directory nothing is on disk
+            root = catalogue.cache_root(cache_dir)
         print_line(f"{'MODEL':<15}{'SIZE':>9}{'INPUT':>8}{'IMAGENET':>10}  ON DISK")
         lite_mb = catalogue.lite_path().stat().st_size / 1e6
         print_line(f"{catalogue.LITE:<15}{lite_mb:>6,.0f} MB{260:>5} px{'(card)':>10}  embedded")
         for model in catalogue.PUBLISHED:
             size = f"{model.size_bytes / 1e6:,.0f} MB"
-            on_disk = (
-                catalogue.model_path(model, root) if catalogue.is_on_disk(model, root) else "no"
-            )
+            on_disk: Path | str = "no"
+            if root is not None and catalogue.is_on_disk(model, root):
+                on_disk = catalogue.model_path(model, root)
             print_line(
                 f"{model.name:<15}{size:>9}{model.px:>5} px{model.imagenet_top1:>8.2f} %  {on_disk}"
             )

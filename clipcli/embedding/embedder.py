@@ -19,6 +19,7 @@ from clipcli.embedding.cache.specs import SpecMemory
 from clipcli.embedding.cache.store import Cache
 from clipcli.embedding.cache.texts import TextMemory
 from clipcli.embedding.local import EmbeddedOrNot, EmbeddingRun, RunOptions
+from clipcli.errors import CacheError
 from clipcli.models import catalogue
 from clipcli.models.fetch import OnProgress
 from clipcli.models.locate import files_of, locate
@@ -76,8 +77,13 @@ class Embedder:
         request = ModelRequest.of(model, options).resolved(on_progress)
         if not remember:
             return cls.of(_open_encoder(request))
-        path = locate(request.name_or_path, request.cache_dir, on_progress)
-        cache = Cache(catalogue.cache_root(request.cache_dir))
+        try:
+            root = catalogue.cache_root(request.cache_dir)
+        except CacheError as error:
+            logger.warning(f"{error}; nothing is remembered")
+            return cls.of(_open_encoder(request))
+        path = locate(request.name_or_path, root, on_progress)
+        cache = Cache(root)
         specs = SpecMemory(cache, files_of(path), request)
         spec = specs.recall(request.name_or_path)
         if spec is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from typing import Self
@@ -47,7 +48,14 @@ class Stdout:
             else:
                 sys.stdout.buffer.write(data)
                 sys.stdout.buffer.flush()
-        except BrokenPipeError as error:
-            raise ClosedPipeError from error
         except OSError as error:
-            raise OutputError(f"stdout: cannot be written: {error.strerror}") from error
+            raise why_unwritable(error) from error
+
+
+def why_unwritable(error: OSError) -> ClosedPipeError | OutputError:
+    """What an error on standard output means."""
+    if isinstance(error, BrokenPipeError):
+        return ClosedPipeError()
+    if error.errno == errno.EBADF:
+        return OutputError("stdout is closed; expected a terminal, a pipe or a file")
+    return OutputError(f"stdout: cannot be written: {error.strerror}")

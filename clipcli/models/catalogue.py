@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipcli.errors import CacheError
+from clipcli.files.user_folder import user_folder
+
 LITE = "lite"
 
 _PUBLISHED_URL = "https://openaipublic.azureedge.net/clip/models"
@@ -72,14 +75,18 @@ def find_published(name: str) -> PublishedModel | None:
 
 
 def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """The cache folder: the one given, else CLIPCLI_CACHE, else the user's cache folder."""
+    """The cache folder: the one given, else CLIPCLI_CACHE, else the user's cache folder.
+
+    Raises CacheError where there is none of them.
+    """
     if cache_dir is not None:
         return Path(cache_dir)
     if from_environment := os.environ.get("CLIPCLI_CACHE"):
         return Path(from_environment)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("clipcli", appauthor=False)
+    path = user_folder("cache")
+    if path is None:
+        raise CacheError("no home directory to keep a cache in; set CLIPCLI_CACHE to a folder")
+    return path
 
 
 def model_path(model: PublishedModel, root: Path) -> Path:
@@ -95,7 +102,7 @@ def model_url(model: PublishedModel) -> str:
 
 def is_on_disk(model: PublishedModel, root: Path) -> bool:
     """True if the whole file is there; its bytes are not looked at."""
-    return model_path(model, root).is_file()
+    return os.path.isfile(model_path(model, root))  # False too where it may not be looked for
 
 
 def lite_path() -> Path:

@@ -13,8 +13,9 @@ import re
 import tomllib
 from pathlib import Path
 
-from clipcli.errors import DownloadError, OutputError, UsageError
+from clipcli.errors import CacheError, DownloadError, OutputError, UsageError
 from clipcli.files.part_file import write_whole
+from clipcli.files.user_folder import user_folder
 from clipcli.models import catalogue
 from clipcli.models.fetch import OnProgress, fetch, why_unreachable
 
@@ -29,20 +30,19 @@ def wanted(option: str | None = None) -> str:
     return option or os.environ.get("CLIPCLI_MODEL") or configured() or AUTO
 
 
-def config_path() -> Path:
-    """The user's `clipcli.toml`, whether or not it is there."""
-    from platformdirs import user_config_path
-
-    return user_config_path("clipcli", appauthor=False) / "clipcli.toml"
+def config_path() -> Path | None:
+    """The user's `clipcli.toml`, whether or not it is there; None for a user without a home."""
+    folder = user_folder("config")
+    return None if folder is None else folder / "clipcli.toml"
 
 
 def configured() -> str | None:
     """The `model` of `clipcli.toml`. Raises UsageError for a file that cannot be read."""
     path = config_path()
+    if path is None or not os.path.exists(path):  # False too in a home that may not be looked into
+        return None
     try:
         model = tomllib.loads(path.read_text(encoding="utf-8")).get("model")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: {error}; expected a file of TOML") from error
     if model is not None and not isinstance(model, str):
@@ -63,10 +63,15 @@ def checked(name_or_path: str) -> str:
 
 
 def configure(model: str) -> Path:
-    """Make `model` this user's default, and leave what else stands in the file as it is."""
+    """Make `model` this user's default, and leave what else stands in the file as it is.
+
+    Raises OutputError where there is no place for the file.
+    """
     configured()  # a damaged file is not written over
     path = config_path()
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if path is None:
+        raise OutputError(f"no home directory to keep a default in; set CLIPCLI_MODEL to {model}")
+    text = path.read_text(encoding="utf-8") if os.path.exists(path) else ""
     line = f"model = {json.dumps(model)}\n"  # a JSON string is a TOML string
     top, table, rest = re.match(r"(.*?)(^\s*\[|\Z)(.*)", text, re.DOTALL | re.MULTILINE).groups()  # type: ignore[union-attr]
     top = re.sub(r"^\s*model\s*=.*\n?", "", top, flags=re.MULTILINE)
@@ -78,23 +83,26 @@ def configure(model: str) -> Path:
     return path
 
 
-def resolve_auto(root: Path, on_progress: OnProgress | None = None) -> str:
+def resolve_auto(
+    cache_dir: str | os.PathLike[str] | None = None, on_progress: OnProgress | None = None
+) -> str:
     """ViT-B/32, downloaded if it can be, else `lite` with a note that says so."""
     model = catalogue.find_published(PREFERRED)
     assert model is not None
-    if catalogue.is_on_disk(model, root):
-        return model.name
-    reason = why_unreachable(model)
-    if reason is None:
-        logger.info(
-            f"downloading {model.name} ({model.size_bytes / 1e6:,.0f} MB, once); --model"
-            f" {catalogue.LITE} works now, without it"
-        )
-        try:
+    try:
+        root = catalogue.cache_root(cache_dir)
+        if catalogue.is_on_disk(model, root):
+            return model.name
+        reason = why_unreachable(model)
+        if reason is None:
+            logger.info(
+                f"downloading {model.name} ({model.size_bytes / 1e6:,.0f} MB, once); --model"
+                f" {catalogue.LITE} works now, without it"
+            )
             fetch(model, root, on_progress)
             return model.name
-        except DownloadError as error:
-            reason = str(error)
+    except (CacheError, DownloadError) as error:
+        reason = str(error)
     logger.info(
         f"using {catalogue.LITE}, the small embedded model, since {model.name} is not on disk"
         f" and cannot be downloaded ({reason}); clipcli models download {model.name} gets it"

@@ -32,7 +32,7 @@ def locate(
     if published is not None:
         return fetch(published, catalogue.cache_root(cache_dir), on_progress)
     path = Path(name_or_path)
-    if not path.exists():
+    if not os.path.exists(path):
         close = difflib.get_close_matches(
             name_or_path, catalogue.available_models(), n=1, cutoff=0.5
         )

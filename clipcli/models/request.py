@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from clipcli.models import catalogue, default_model
+from clipcli.models import default_model
 from clipcli.models.fetch import OnProgress
 from clipcli.records import Activation, Precision
 
@@ -51,5 +51,4 @@ class ModelRequest:
         """The same with a name that is no longer `auto`."""
         if self.name_or_path != default_model.AUTO:
             return self
-        root = catalogue.cache_root(self.cache_dir)
-        return replace(self, name_or_path=default_model.resolve_auto(root, on_progress))
+        return replace(self, name_or_path=default_model.resolve_auto(self.cache_dir, on_progress))

@@ -59,10 +59,10 @@ def evaluate(
             page_file.write(page.page(evaluations).encode())
         if json_file is not None:
             json_file.write(as_json)
-        if eval.format and json_file is None:
-            print_text(as_json.decode())
-        else:
-            print_text(_comparison(evaluations) if len(evaluations) > 1 else _text(*evaluations))
+    if eval.format and eval.output is None:
+        print_text(as_json.decode())
+    else:
+        print_text(_comparison(evaluations) if len(evaluations) > 1 else _text(*evaluations))
     return code
 
 

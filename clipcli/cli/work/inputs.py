@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from clipcli.cli.options import ModelOptions, PhotoOptions
+from clipcli.cli.surroundings import check_temporary_directory
 from clipcli.cli.work import progress
 from clipcli.cli.work.report import Report
 from clipcli.embedding.embedder import Embedder
@@ -33,6 +35,8 @@ def check_options(model: ModelOptions, photo: PhotoOptions, **files: str | None)
         raise UsageError("--reference sets the precision, and --precision too; give one of them")
     if model.reference and photo.fit != "crop":
         raise UsageError(f"--reference crops and --fit asks to {photo.fit}; give one of them")
+    if model.compile:
+        check_temporary_directory()
     seen: dict[str, str] = {}
     for option, path in files.items():
         other = option if path is None else seen.setdefault(os.path.realpath(path), option)
@@ -48,8 +52,16 @@ def find_photos(paths: Sequence[str] | None, photo: PhotoOptions) -> list[FoundF
         raise UsageError("- is given twice; there is one list on stdin")
     named: list[str] = []
     for path in paths:
-        named += find.read_path_list(sys.stdin.buffer, photo.null) if path == "-" else [path]
+        named += _listed_on_stdin(photo.null) if path == "-" else [path]
     return list(find.find_photos(named, recursive=photo.recursive, exclude=photo.exclude or ()))
+
+
+def _listed_on_stdin(nul_separated: bool) -> list[str]:
+    try:
+        return find.read_path_list(sys.stdin.buffer, nul_separated)
+    except OSError as error:
+        why = "is closed" if error.errno == errno.EBADF else f"cannot be read: {error.strerror}"
+        raise UsageError(f"-: stdin {why}; expected a list of paths") from error
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from clipcli.cli import talk
+from clipcli.cli.surroundings import check_temporary_directory
 from clipcli.cli.work import progress
 from clipcli.errors import ExitCode, StoppedError
 from clipcli.records import Failure
@@ -35,12 +36,15 @@ MOST_WARM_UP_STEPS = 2000  # paper, table 18
 
 def train(data: str, train: TrainOptions) -> int:
     began = time.monotonic()
+    check_temporary_directory()  # for torch's optimizers and matplotlib
     with joined_processes(train.device) as (processes, device):
         quiet = train.quiet or not processes.is_first
         if quiet:
             talk.leave_out_notes()
         found = read_pairs(data, train.template or ())
         run = _run(found, train, processes, loop.Precision.choose(train.precision, device))
+        # where matplotlib cannot write its own directory it takes another, and says so at length
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         if not log.can_draw():
             logger.info(f"no picture of the curves: needs matplotlib; {log.PLOT_ADVICE}")
         failed: list[Failure] = []
