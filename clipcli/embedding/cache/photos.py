@@ -115,8 +115,9 @@ class PhotoMemory:
 
     def by_path(self, paths: Sequence[str]) -> list[CachedEmbedding | None]:
         """For each path what is known of its file, which is looked at and not opened."""
+        here = _here()
         files = [
-            (n, _key(path), *state)
+            (n, _key(path, here), *state)
             for n, path in enumerate(paths)
             if (state := _state(path)) is not None
         ]
@@ -153,7 +154,10 @@ class PhotoMemory:
         """Keep all of them, in one short transaction."""
         if not entries:
             return
-        files = [(_key(one.path), *(one.state or NOT_TRUSTED), one.content) for one in entries]
+        here = _here()
+        files = [
+            (_key(one.path, here), *(one.state or NOT_TRUSTED), one.content) for one in entries
+        ]
         pixels = [
             (one.content, self._preprocessing, one.pixels, one.middle_only)
             for one in entries
@@ -224,8 +228,17 @@ def _proven(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return [(*row, checksum(*row)) for row in rows]
 
 
-def _key(path: str) -> bytes:
-    return os.fsencode(os.path.abspath(path))
+def _here() -> str:
+    """The working directory; where it is gone no relative path is found, and none has a key."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
+def _key(path: str, here: str) -> bytes:
+    """The absolute path. os.path.abspath would ask for the directory again for each: 2 µs."""
+    return os.fsencode(os.path.normpath(os.path.join(here, path)))
 
 
 def _state(path: str) -> FileState | None:
