@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+Gone = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Only what was below it, also where it is not there any more; repeatable.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be forgotten.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed without a terminal.")]
 
 cache_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -97,34 +107,38 @@ def repair(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
 
 
 @cache_app.command("prune")
-def prune(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
-    """Forget photographs whose files are gone. Connect the disks they may be on first.
+def prune(
+    cache_dir: CacheDir = None,
+    gone: Gone = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    quiet: Quiet = False,
+) -> int:
+    """Forget photographs whose files are gone, after a question.
 
-    Example: clipcli cache prune
+    Kept are those whose folder is not there or empty: their disk may not be connected.
+
+    Example: clipcli cache prune --dry-run
     """
-    from clipcli.embedding.cache import upkeep
+    from clipcli.cli.work.cache import prune
 
     path = _path(cache_dir)
-    n_files, n_embeddings = upkeep.prune(path) if _is_there(path) else (0, 0)
+    if _is_there(path):
+        return prune(path, gone or [], yes, dry_run, quiet)
     if not quiet:
-        said = f"{n_files:,} files that are gone and {n_embeddings:,} embeddings forgotten"
-        logger.info(f"{path}: {said}")
+        logger.info(f"{path}: nothing is remembered yet")
     return 0
 
 
 @cache_app.command("clear")
-def clear(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
-    """Forget everything. Models stay; photographs will be encoded again.
+def clear(cache_dir: CacheDir = None, yes: Yes = False, quiet: Quiet = False) -> int:
+    """Forget everything, after a question. Models stay; photographs will be encoded again.
 
     Example: clipcli cache clear
     """
-    from clipcli.embedding.cache import upkeep
+    from clipcli.cli.work.cache import clear
 
-    path = _path(cache_dir)
-    n_bytes = upkeep.clear(path)
-    if not quiet:
-        logger.info(f"{path}: {n_bytes / 1e6:,.1f} MB freed")
-    return 0
+    return clear(_path(cache_dir), yes, quiet)
 
 
 def _path(cache_dir: str | None) -> Path:

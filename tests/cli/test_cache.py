@@ -282,10 +282,12 @@ def test_prune_forgets_photographs_that_are_gone(
     kept = (album / "rocket.jpg").read_bytes()
     for name in ("cat.jpg", "rocket.jpg"):
         (album / name).unlink()
-    result = cli("cache", "prune")
+    result = cli("cache", "prune", "--yes")
     assert (result.code, result.stdout) == (0, b"")
-    said = "2 files that are gone and 2 embeddings forgotten"
-    assert result.stderr == f"clipcli: {cache}: {said}\n"
+    assert result.stderr == (
+        f"clipcli: gone from {album}: cat.jpg, rocket.jpg\n"
+        f"clipcli: {cache}: 2 files that are gone and 2 embeddings forgotten\n"
+    )
     assert (count(cache, "file"), count(cache, "pixels"), count(cache, "embedding")) == (4, 4, 4)
     assert cli("cache", "verify").code == 0
     assert embed() == 4
@@ -307,8 +309,8 @@ def test_prune_keeps_what_another_file_leads_to(
     embed()
     trust(cache, album)
     (album / "cat.jpg").unlink()
-    said = "1 files that are gone and 0 embeddings forgotten"
-    assert cli("cache", "prune").stderr == f"clipcli: {cache}: {said}\n"
+    said = "1 file that is gone and 0 embeddings forgotten"
+    assert cli("cache", "prune", "--yes").last_line == f"clipcli: {cache}: {said}"
     assert embed() == 6
 
 
@@ -320,8 +322,8 @@ def test_prune_keeps_every_models_embeddings_of_what_is_there(
     embed("--precision", "fp32", "--fit", "pad")
     trust(cache, album)
     (album / "cat.jpg").unlink()
-    said = "1 files that are gone and 3 embeddings forgotten"
-    assert cli("cache", "prune").stderr == f"clipcli: {cache}: {said}\n"
+    said = "1 file that is gone and 3 embeddings forgotten"
+    assert cli("cache", "prune", "--yes").last_line == f"clipcli: {cache}: {said}"
     assert embed("--precision", "fp32") == 5
     assert embed("--precision", "bf16") == 5
     assert embed("--precision", "fp32", "--fit", "pad") == 5
@@ -343,10 +345,10 @@ def test_prune_gives_the_room_back(cli: Cli, embed: Embed, cache: Path, album: P
         cache,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
         " INSERT INTO file"
-        " SELECT CAST('/gone/' || i AS BLOB), i, i, i, i, randomblob(32), 0 FROM n",
+        f" SELECT CAST('{album}/gone' || i AS BLOB), i, i, i, i, randomblob(32), 0 FROM n",
     )
     before = cache.stat().st_size
-    assert "3,000 files that are gone" in cli("cache", "prune").stderr
+    assert "3,000 files that are gone" in cli("cache", "prune", "--yes").stderr
     assert cache.stat().st_size < before
     assert embed() == 6
 
@@ -362,7 +364,7 @@ def test_clear_forgets_everything_but_the_models(
     model.parent.mkdir()
     model.write_bytes(b"downloaded")
     size = cache.stat().st_size
-    result = cli("cache", "clear")
+    result = cli("cache", "clear", "--yes")
     assert (result.code, result.stdout) == (0, b"")
     assert result.stderr == f"clipcli: {cache}: {size / 1e6:.1f} MB freed\n"
     assert [path.name for path in cache.parent.iterdir()] == ["models"]
@@ -375,7 +377,7 @@ def test_clear_removes_what_sqlite_keeps_beside_the_file(cli: Cli, cache: Path) 
     cache.parent.mkdir()
     for suffix in ("", "-wal", "-shm"):
         cache.with_name(cache.name + suffix).write_bytes(b"x" * 100_000)
-    assert cli("cache", "clear").stderr == f"clipcli: {cache}: 0.3 MB freed\n"
+    assert cli("cache", "clear", "--yes").stderr == f"clipcli: {cache}: 0.3 MB freed\n"
     assert list(cache.parent.iterdir()) == []
 
 
@@ -392,7 +394,7 @@ def test_a_file_that_is_no_cache_is_one_line(cli: Cli, cache: Path, command: str
         f"clipcli: {cache}: file is not a database; expected a cache of embeddings;"
         " clipcli cache clear starts anew\n"
     )
-    assert cli("cache", "clear").code == 0
+    assert cli("cache", "clear", "--yes").code == 0
     assert not cache.exists()
 
 
@@ -407,13 +409,13 @@ def test_a_newer_cache_is_left_alone(cli: Cli, embed: Embed, cache: Path, comman
         f"clipcli: {cache}: its version is 3, this clipcli knows 2; update clipcli\n"
     )
     assert cache.read_bytes() == before
-    assert cli("cache", "clear").code == 0
+    assert cli("cache", "clear", "--yes").code == 0
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_folder_in_the_files_place_is_one_line(cli: Cli, cache: Path, command: str) -> None:
     cache.mkdir(parents=True)
-    result = cli("cache", command)
+    result = cli("cache", command, *["--yes"] * (command == "clear"))
     assert result.code == 1
     assert result.stderr.startswith(f"clipcli: {cache}")
     assert len(result.stderr.splitlines()) == 1

@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -194,7 +195,7 @@ def try_commands(
     """Each command ends well or in one line, and what is repaired is whole."""
     copy_folder(damaged.parent, folder)
     where = str(folder)
-    for command in (cache.info, cache.verify, cache.prune):
+    for command in (cache.info, cache.verify, partial(cache.prune, yes=True)):
         with suppress(CacheError):
             assert command(where) == 0
     setting.assert_right(folder / FILE_NAME)
@@ -203,7 +204,7 @@ def try_commands(
         repaired = repair(folder / FILE_NAME)
     except CacheError:
         seen["not repaired"] += 1
-        assert cache.clear(where) == 0
+        assert cache.clear(where, yes=True) == 0
     else:
         seen["repaired"] += 1
         seen["entries kept"] += repaired.n_kept

@@ -203,7 +203,7 @@ def test_a_damaged_cache_costs_one_warning(
     assert any(warning.endswith(one) and bool(warning) == bool(one) for one in advice), warning
     assert not warning or str(cache) in warning
     if damage is not make_a_folder:
-        assert cli("cache", "clear").code == 0
+        assert cli("cache", "clear", "--yes").code == 0
         assert warnings_in(embed()) == []
 
 

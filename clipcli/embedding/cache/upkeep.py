@@ -1,8 +1,7 @@
-"""Looking after the cache's file: info, verify, prune, clear."""
+"""Looking after the cache's file: info, verify, clear."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 from clipcli.embedding.cache.failures import FAILURES, advice, described
 from clipcli.embedding.cache.proof import fits
 from clipcli.embedding.cache.rows import TORN, Table
-from clipcli.embedding.cache.schema import TABLES, transaction
+from clipcli.embedding.cache.schema import TABLES
 from clipcli.embedding.cache.store import connect, connect_read_only
 from clipcli.errors import CacheError, one_line
 
@@ -39,7 +38,7 @@ class Info:
 
 def info(path: Path) -> Info:
     """Count what is kept. Raises CacheError for a file that cannot be read."""
-    with _opened(path, to_read=True) as connection:
+    with opened(path, to_read=True) as connection:
         models = connection.execute(
             "SELECT key, CAST(name AS BLOB), CAST(fingerprint AS BLOB), CAST(precision AS BLOB),"
             " checksum,"
@@ -53,8 +52,7 @@ def info(path: Path) -> Info:
             if fits(expected, key, name, fingerprint, precision)
         ]
         (n_files,) = connection.execute("SELECT COUNT(*) FROM file WHERE size >= 0").fetchone()
-        n_bytes = sum(part.stat().st_size for part in _parts(path) if part.exists())
-        return Info(n_bytes, n_files, counts)
+        return Info(size_bytes(path), n_files, counts)
 
 
 def verify(path: Path) -> list[str]:
@@ -63,7 +61,7 @@ def verify(path: Path) -> list[str]:
     Looks at SQLite's own structure, at the checksum of every row, at the length of every vector,
     and at whether every photograph's entry leads to one. Raises CacheError if it cannot be opened.
     """
-    with _opened(path, to_read=True) as connection:
+    with opened(path, to_read=True) as connection:
         found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
         problems = [one_line(line) for line in found if line != "ok"]
         # where the structure is damaged, a row may be met that cannot be read
@@ -74,24 +72,17 @@ def verify(path: Path) -> list[str]:
         return problems
 
 
-def prune(path: Path) -> tuple[int, int]:
-    """Forget files that are gone, then what no file leads to. Returns how many of each.
-
-    Raises CacheError for a file that cannot be read or written.
-    """
-    with _opened(path) as connection:
-        paths = connection.execute("SELECT path FROM file WHERE typeof(path) = 'blob'")
-        gone = [(one,) for (one,) in paths if not os.path.lexists(os.fsdecode(one))]
-        with transaction(connection):
-            connection.executemany("DELETE FROM file WHERE path = ?", gone)
-            connection.execute("DELETE FROM pixels WHERE content NOT IN (SELECT content FROM file)")
-            for table, condition, _ in TORN:
-                connection.execute(f"DELETE FROM {table} WHERE {condition}")
-            pruned = connection.execute(
-                "DELETE FROM embedding WHERE pixels NOT IN (SELECT pixels FROM pixels)"
-            ).rowcount
-        connection.execute("VACUUM")
-        return len(gone), pruned
+def size_bytes(path: Path) -> int:
+    """Of the file and what is beside it; 0 where there is nothing."""
+    n_bytes = 0
+    for part in _parts(path):
+        try:
+            n_bytes += part.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise CacheError(f"{part}: cannot be looked at: {error.strerror}") from error
+    return n_bytes
 
 
 def clear(path: Path) -> int:
@@ -109,16 +100,8 @@ def clear(path: Path) -> int:
     return n_bytes
 
 
-def _loose_ends(connection: sqlite3.Connection) -> Iterator[str]:
-    """Rows that lack what they lead to; harmless, and `prune` removes them."""
-    for table, condition, what in TORN:
-        (count,) = connection.execute(f"SELECT COUNT(*) FROM {table} WHERE {condition}").fetchone()
-        if count:
-            yield f"{count} {what}"
-
-
 @contextmanager
-def _opened(path: Path, to_read: bool = False) -> Iterator[sqlite3.Connection]:
+def opened(path: Path, to_read: bool = False) -> Iterator[sqlite3.Connection]:
     """The cache for a command. Raises CacheError, for what goes wrong in the block too."""
     try:
         try:
@@ -134,6 +117,14 @@ def _opened(path: Path, to_read: bool = False) -> Iterator[sqlite3.Connection]:
             yield connection
     except FAILURES as error:
         raise CacheError(f"{path}: {described(error)}; {advice(error)}") from error
+
+
+def _loose_ends(connection: sqlite3.Connection) -> Iterator[str]:
+    """Rows that lack what they lead to; harmless, and `prune` removes them."""
+    for table, condition, what in TORN:
+        (count,) = connection.execute(f"SELECT COUNT(*) FROM {table} WHERE {condition}").fetchone()
+        if count:
+            yield f"{count} {what}"
 
 
 def _parts(path: Path) -> list[Path]:
