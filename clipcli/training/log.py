@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import harmonic_mean
+
+import numpy as np
 
 from clipcli.files.part_file import write_whole
 
-CURVES = {  # fields of `Step` by their titles
+CURVES = {  # fields of `Step` by the names of their axes
     "loss": "loss",
     "learning_rate": "learning rate",
     "logit_scale": "logit scale",
     "images_per_s": "images/s",
 }
+N_STEPS_TIMED = 50  # one alone waits for the first photographs, or until an epoch is saved
 PLOT_ADVICE = 'install it with: pip install "clipcli[plot]"'
 
 
@@ -49,20 +56,44 @@ def write_log(path: Path, steps: Sequence[Step]) -> None:
     write_whole(path, text.getvalue().encode())
 
 
-def draw_curves(path: Path, steps: Sequence[Step]) -> None:
+def speed(steps: Sequence[Step]) -> float:
+    """Images/s over all of these steps, one or more."""
+    return harmonic_mean([step.images_per_s for step in steps])
+
+
+def draw_curves(path: Path, steps: Sequence[Step], title: str) -> None:
     """Loss, learning rate, logit scale and speed over the steps, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.suptitle(title, parse_math=False)  # there may be a $ in its name
     at = [step.step for step in steps]
-    for place, (name, title) in enumerate(CURVES.items(), start=1):
+    for place, (name, axis) in enumerate(CURVES.items(), start=1):
         axes = figure.add_subplot(2, 2, place)
-        axes.plot(at, [getattr(step, name) for step in steps], linewidth=1)
-        axes.set_title(title)
+        values = [getattr(step, name) for step in steps]
+        if name == "images_per_s":
+            values = smoothed_speeds(steps)
+            axes.set_ylim(0, 1.1 * max(values))
+        axes.plot(at, values, linewidth=1)
         axes.set_xlabel("step")
+        axes.set_ylabel(axis)
         axes.grid(alpha=0.3)
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100)
+    with warnings.catch_warnings():
+        # of letters that its font lacks; a box is drawn in their place
+        warnings.filterwarnings("ignore", "Glyph")
+        figure.savefig(png, format="png", dpi=100)
     write_whole(path, png.getvalue())
+
+
+def smoothed_speeds(steps: Sequence[Step]) -> list[float]:
+    """Images/s up to each step, over whole epochs, so that saving at their ends leaves no teeth."""
+    n_in_epoch = max(Counter(step.epoch for step in steps).values())
+    n_timed = n_in_epoch * math.ceil(N_STEPS_TIMED / n_in_epoch)
+    took = np.cumsum([0.0, *(1 / step.images_per_s for step in steps)])
+    ends = np.arange(1, len(took))
+    starts = np.maximum(ends - n_timed, 0)
+    speeds: list[float] = ((ends - starts) / (took[ends] - took[starts])).tolist()
+    return speeds

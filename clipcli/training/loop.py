@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from clipcli.embedding.local import default_workers
-from clipcli.errors import CheckpointError, ModelError, OutputError, UsageError
+from clipcli.errors import CheckpointError, ModelError, OutputError, UsageError, one_line
 from clipcli.models.checkpoint.finite import check_finite
 from clipcli.models.score import Score
 from clipcli.network.config import VisionTransformerConfig
@@ -287,5 +287,13 @@ class _Training:
         write_state(files.state, self.model, self.optimizer, self.scaler, self.run.settings, rows)
         is_due = time.monotonic() - self._drawn_at > SECONDS_BETWEEN_DRAWINGS
         if log.can_draw() and (is_last or is_due):
-            log.draw_curves(files.curves, self.steps)
+            log.draw_curves(files.curves, self.steps, self._title())
             self._drawn_at = time.monotonic()
+
+    def _title(self) -> str:
+        """Which run it is, in one line of a picture: of paths their ends."""
+        chosen, init = self.run.settings, Path(self.run.settings.init)
+        return one_line(
+            f"{Path(*self.run.files.model.parts[-2:])}: {init.name if init.exists() else init},"
+            f" {len(self.steps)} of {self.run.plan.n_steps} steps of {chosen.batch_size} pairs"
+        )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -94,11 +96,14 @@ def _run(found: Pairs, train: TrainOptions, processes: Processes, precision: loo
 
 
 def _follow(steps: Iterator[Step], run: Run, quiet: bool) -> Step | None:
-    """Show how far it is; after Ctrl-C say what is left."""
+    """Show how far it is, and how fast of late; after Ctrl-C say what is left."""
     last: Step | None = None
+    recent: deque[Step] = deque(maxlen=log.N_STEPS_TIMED)
     try:
         with _shown(run, quiet) as show:
-            for last in steps:
+            for step in steps:
+                recent.append(step)
+                last = replace(step, images_per_s=log.speed(recent))
                 show(last)
     except StoppedError as stop:
         if run.processes.is_first and run.files.state.exists():
