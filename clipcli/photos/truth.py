@@ -75,7 +75,11 @@ def _read_folder(top: str, recursive: bool, exclude: Sequence[str]) -> Truth:
 
 
 def _sub_folders(top: str, exclude: Sequence[str]) -> list[str]:
-    """Names of the folders in a folder, links to folders too, hidden and excluded ones not."""
+    """Names of the folders in a folder, links to folders too, hidden and excluded ones not.
+
+    Nor a link that leads back to the folder or above it: all that is there has a label already.
+    """
+    inside = os.path.join(os.path.realpath(top), "")
     try:
         with os.scandir(top) as scan:
             return sorted(
@@ -84,6 +88,10 @@ def _sub_folders(top: str, exclude: Sequence[str]) -> list[str]:
                 if not entry.name.startswith(".")
                 and not any(fnmatchcase(entry.name, pattern) for pattern in exclude)
                 and os.path.isdir(entry.path)
+                and not (
+                    entry.is_symlink()
+                    and inside.startswith(os.path.join(os.path.realpath(entry.path), ""))
+                )
             )
     except OSError as error:
         raise UsageError(f"{top}: {error.strerror}; {EXPECTED}") from error

@@ -60,6 +60,13 @@ def test_a_label_may_be_a_link_to_a_folder_elsewhere(folder: Path, tmp_path: Pat
     assert read_truth(str(album)).photos == [LabelledPhoto(f"{album}/bear/c.png", "bear")]
 
 
+def test_a_link_that_leads_back_to_the_folder_is_no_label(folder: Path) -> None:
+    expected = read_truth(str(folder))
+    for name, target in [("all", "."), ("above", ".."), ("again", str(folder))]:
+        (folder / name).symlink_to(target)
+    assert read_truth(str(folder)) == expected
+
+
 def test_only_what_is_asked_for_is_found(folder: Path) -> None:
     without_puppies = read_truth(str(folder), recursive=False)
     assert [Path(one.path).name for one in without_puppies.photos] == ["b.png", "c.png"]
