@@ -27,7 +27,7 @@ from clipcli.models.unit_length import NoEmbeddingError
 from clipcli.photos.decode import DecodeOptions
 from clipcli.photos.find import FoundFile
 from clipcli.records import Embedded, Failure, PassedOver, Photo
-from clipcli.runtime.process import lift_pillow_limit
+from clipcli.runtime.process import tune_pillow
 
 if TYPE_CHECKING:
     from clipcli.models.encoder import Encoder
@@ -77,6 +77,7 @@ class EmbeddingRun:
         self.memory = memory
         self.options = options
         self.made_by = spec.made_by(options.decode.name)
+        self._n_expected = spec.bounded(N_EXPECTED_ON_CUDA)
         # None on CUDA, where the open model says it
         self._batch_size = options.batch_size or spec.batch_size(default_workers())
         self._decoding = ThreadPoolExecutor(options.workers or default_workers(), "decode")
@@ -91,7 +92,7 @@ class EmbeddingRun:
         To be called once. Memory does not grow with the number of files: some batches of pixels,
         and N_HELD embeddings.
         """
-        lift_pillow_limit()
+        tune_pillow()
         try:
             ahead = self._read_ahead(self._recall(found))
             yield from self._encode_ahead(self._in_batches(ahead))
@@ -130,7 +131,7 @@ class EmbeddingRun:
                     ahead.append(record)
                 while ahead and (
                     not isinstance(ahead[0], Future)
-                    or n_reading > 2 * (self._batch_size or N_EXPECTED_ON_CUDA)
+                    or n_reading > 2 * (self._batch_size or self._n_expected)
                     or len(ahead) > N_HELD
                 ):
                     first = ahead.popleft()

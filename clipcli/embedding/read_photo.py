@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 from dataclasses import dataclass
-from io import BufferedReader
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from clipcli.embedding.cache.photos import FileState, PhotoEntry, PhotoMemory
 from clipcli.errors import PhotoError
 from clipcli.photos.decode import DecodeOptions, decode_file
 from clipcli.photos.open_picture import open_photo
+from clipcli.photos.photo_file import PhotoFile
 from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Failure
 
@@ -58,7 +58,7 @@ def read(
 
 
 def _read_once(
-    file: BufferedReader,
+    file: PhotoFile,
     path: str,
     config: PreprocessConfig,
     options: DecodeOptions,
@@ -84,16 +84,16 @@ def _read_once(
     return ReadPhoto(path, decoded.middle_only, new_pixels, embedding, entry)
 
 
-def _state(file: BufferedReader) -> FileState:
+def _state(file: PhotoFile) -> FileState:
     return FileState.of(os.fstat(file.fileno()))
 
 
-def _trusted(file: BufferedReader, before: FileState, started_ns: int) -> FileState | None:
+def _trusted(file: PhotoFile, before: FileState, started_ns: int) -> FileState | None:
     """The state by which the file may be known later: unchanged while it was read, and settled."""
     return before if _state(file) == before and before.is_settled(started_ns) else None
 
 
-def _digest(file: BufferedReader) -> bytes:
+def _digest(file: PhotoFile) -> bytes:
     try:
         return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:

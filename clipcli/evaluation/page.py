@@ -18,8 +18,13 @@ from clipcli.evaluation import tables
 from clipcli.evaluation.measure import Evaluation, JudgedPhoto, worst_mistakes
 from clipcli.evaluation.metrics import Bin
 from clipcli.files.made_by import as_options
-from clipcli.photos.decode import upright_rgb
-from clipcli.photos.open_picture import open_photo, open_picture, scale_while_decoding
+from clipcli.photos.open_picture import (
+    decoded,
+    open_photo,
+    open_picture,
+    scale_while_decoding,
+)
+from clipcli.photos.upright import upright
 
 N_MISTAKES = 24
 N_CONFUSIONS = 12
@@ -73,9 +78,11 @@ def thumbnail(path: str) -> bytes | None:
     try:
         with open_photo(path) as file, open_picture(file, path) as picture:
             scale_while_decoding(picture, 2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX)
-            picture.load()
-            small = upright_rgb(picture)
-            small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+            with decoded(picture, file):
+                seen = upright(picture)
+                scale = min(1.0, THUMBNAIL_PX / max(seen.size))
+                width, height = (max(1, round(side * scale)) for side in seen.size)
+                small = seen.resize((width, height), Image.Resampling.BICUBIC)
             stored = io.BytesIO()
             # without the metadata, which may say where the photograph was taken
             Image.frombytes("RGB", small.size, small.tobytes()).save(

@@ -13,6 +13,7 @@ from clipcli.records import Activation, MadeBy, Precision
 N_FOR_A_CORE = 16  # photographs at once; more are no faster
 MOST_ON_A_CPU = 256
 N_COMPILED_AT_ONCE = 256  # photographs, where finding out would mean compiling twice
+MOST_PIXEL_BYTES = 100_000_000  # of a batch: 256 squares of 336 pixels, or one of 4,800
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,12 @@ class ModelSpec:
         if self.device.startswith("cuda"):
             return None
         if self.device == "cpu" and not self.compiled:
-            return min(N_FOR_A_CORE * n_cores, MOST_ON_A_CPU)
-        return N_COMPILED_AT_ONCE
+            return self.bounded(min(N_FOR_A_CORE * n_cores, MOST_ON_A_CPU))
+        return self.bounded(N_COMPILED_AT_ONCE)
+
+    def bounded(self, n_photos: int) -> int:
+        """So many, or what MOST_PIXEL_BYTES hold of this model's squares, but one at least."""
+        return max(1, min(n_photos, MOST_PIXEL_BYTES // (3 * self.preprocess.px**2)))
 
     def named(self, name: str) -> ModelSpec:
         """The same model under another name."""

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedReader
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from clipcli.errors import UsageError
+from clipcli.photos.memory import DEFAULT_MAX_MEGAPIXELS
 from clipcli.photos.open_picture import (
-    DEFAULT_MAX_MEGAPIXELS,
+    decoded,
     open_photo,
     open_picture,
     scale_while_decoding,
 )
+from clipcli.photos.photo_file import PhotoFile
 from clipcli.photos.preprocess import PreprocessConfig, fit_square, pixel_array, resized_size
+from clipcli.photos.upright import upright
 from clipcli.records import Fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL.Image import Image as Picture
 
 WIDE_RATIO = 2.0  # beyond this a central square is less than half of the picture
 
@@ -69,7 +68,7 @@ def decode(path: str, config: PreprocessConfig, options: DecodeOptions) -> Decod
 
 
 def decode_file(
-    file: BufferedReader, path: str, config: PreprocessConfig, options: DecodeOptions
+    file: PhotoFile, path: str, config: PreprocessConfig, options: DecodeOptions
 ) -> Decoded:
     """The same for a file that is open already."""
     fit = "crop" if options.reference else options.fit
@@ -78,37 +77,7 @@ def decode_file(
         if not (options.exact or options.reference):
             width, height = resized_size(picture.size, config, fit)
             scale_while_decoding(picture, width * config.draft_scale, height * config.draft_scale)
-        picture.load()
-        if options.reference:
-            square = fit_square(picture, config).convert("RGB")
-        else:
-            square = fit_square(upright_rgb(picture), config, fit)
-        return Decoded(pixel_array(square), is_wide and fit == "crop")
-
-
-def upright_rgb(picture: Picture) -> Picture:
-    """The picture as a person sees it: turned as its EXIF says, 8 bits, on white."""
-    # EXIF may be damaged, which raises many kinds of errors, while the picture is whole
-    with suppress(Exception):
-        ImageOps.exif_transpose(picture, in_place=True)
-    if picture.mode.startswith(("I", "F")):
-        return Image.fromarray(_eight_bits(np.asarray(picture))).convert("RGB")
-    if picture.has_transparency_data:
-        with_alpha = picture.convert("RGBA")
-        white = Image.new("RGBA", with_alpha.size, "white")
-        return Image.alpha_composite(white, with_alpha).convert("RGB")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
-
-
-def _eight_bits(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grey of 16 or more bits, or floats, scaled to 0..255 instead of clipped.
-
-    Integers fill 16 bits, as Pillow reads them from PNG, PGM and TIFF; floats are in 0..1,
-    0..255 or 0..65535, the smallest of these that holds them all. Values beyond are divided by
-    their own maximum.
-    """
-    values = np.nan_to_num(grey.astype(np.float64))
-    peak = float(values.max(initial=0.0))
-    full_scales = (1.0, 255.0, 65535.0) if grey.dtype.kind == "f" else (65535.0,)
-    full_scale = next((scale for scale in full_scales if peak <= scale), peak)
-    return np.clip(np.rint(values * (255 / full_scale)), 0, 255).astype(np.uint8)
+        with decoded(picture, file, options.max_megapixels, in_strips=not options.reference):
+            seen = picture if options.reference else upright(picture)
+            square = fit_square(seen, config, fit).convert("RGB")
+            return Decoded(pixel_array(square), is_wide and fit == "crop")

@@ -16,28 +16,33 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from io import BufferedReader
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from clipcli.errors import PhotoError, one_line
+from clipcli.photos.before_opening import opening_bytes
+from clipcli.photos.budget import IN_FLIGHT
 from clipcli.photos.formats import readable_formats, why_unreadable
+from clipcli.photos.memory import (
+    DEFAULT_MAX_MEGAPIXELS,
+    check_bytes,
+    check_size,
+    decoding_bytes,
+)
+from clipcli.photos.photo_file import PIECE_BYTES, PhotoFile
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-DEFAULT_MAX_MEGAPIXELS = 250.0
 
-
-def open_photo(path: str) -> BufferedReader:
+def open_photo(path: str) -> PhotoFile:
     """Open one photograph's file. Raises PhotoError, without the path, if that cannot be done."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
             raise PhotoError("not a regular file")
-        return Path(path).open("rb")
+        return PhotoFile(path)
     except OSError as error:
         raise PhotoError(error.strerror or str(error)) from error
     except ValueError as error:  # a NUL in the name
@@ -46,7 +51,7 @@ def open_photo(path: str) -> BufferedReader:
 
 @contextmanager
 def open_picture(
-    file: BufferedReader, path: str, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    file: PhotoFile, path: str, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 ) -> Iterator[ImageFile]:
     """The picture in an open file, its size checked, its pixels not yet decoded.
 
@@ -54,16 +59,14 @@ def open_picture(
     one PhotoError. The file stays open.
     """
     try:
-        picture = _identify(file, path, max_megapixels)
-        _check_size(picture.size, max_megapixels)
-        if picture.format == "TIFF":
-            from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH  # loaded by now
-
-            # with its memory in place, load() does not check Pillow's global limit
-            tags = picture.tag_v2  # type: ignore[attr-defined]
-            size = tags[IMAGEWIDTH], tags[IMAGELENGTH]
-            picture.im = Image.new(picture.mode, size, None).im
-        yield picture
+        with ExitStack() as taken:
+            picture = _identify(file, path, max_megapixels, taken)
+            file.stored_size = picture.size
+            check_size(picture.size, max_megapixels)
+            try:
+                yield picture
+            finally:
+                vars(picture).clear()  # pixels and decoder go before their share does
     except PhotoError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -81,42 +84,57 @@ def scale_while_decoding(picture: ImageFile, width: float, height: float) -> Non
         picture.draft(None, (math.ceil(width), math.ceil(height)))
 
 
-def _identify(file: BufferedReader, path: str, max_megapixels: float) -> ImageFile:
+@contextmanager
+def decoded(
+    picture: ImageFile,
+    file: PhotoFile,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    *,
+    in_strips: bool = True,
+) -> Iterator[None]:
+    """The pixels of an open picture, for the length of the block.
+
+    They wait for their share of the memory for pictures, which is given back at the end of it.
+    Raises PhotoError for a picture that takes more than one of RGB of `max_megapixels`.
+    """
+    n_bytes = decoding_bytes(picture, file.held_bytes, in_strips)
+    check_bytes(file.stored_size, picture.format, n_bytes, max_megapixels)
+    with nullcontext() if file.has_share else IN_FLIGHT.taken(n_bytes):
+        file.pixels_follow(picture.format)
+        if picture.format == "TIFF":
+            from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH  # loaded by now
+
+            # with its memory in place, load() does not check Pillow's global limit
+            tags = picture.tag_v2  # type: ignore[attr-defined]
+            size = tags[IMAGEWIDTH], tags[IMAGELENGTH]
+            picture.im = Image.new(picture.mode, size, None).im
+        if picture.format in ("TIFF", "PSD", "SGI"):  # whose parts Pillow would read whole
+            picture.load_read = lambda n: file.read(min(n, PIECE_BYTES))  # type: ignore[attr-defined]
+        try:
+            picture.load()
+            yield
+        finally:
+            vars(picture).clear()  # pixels and decoder go before their share does
+
+
+def _identify(file: PhotoFile, path: str, max_megapixels: float, taken: ExitStack) -> ImageFile:
     """What `Image.open` does for our formats, without its check of the global limit."""
     file.seek(0)
     start = file.read(16)
     for name in readable_formats():
         open_as, accepts = Image.OPEN[name]
         # these four mean that the file is of another format
-        with suppress(SyntaxError, IndexError, TypeError, struct.error):
+        with suppress(SyntaxError, IndexError, TypeError, struct.error), ExitStack() as share:
             accepted = accepts is None or accepts(start)
             if accepted and not isinstance(accepted, str):  # a str: Pillow was built without it
-                if name == "ICO":
-                    _check_icon(file, max_megapixels)
+                n_bytes = opening_bytes(name, file, max_megapixels)
+                share.enter_context(IN_FLIGHT.taken(n_bytes))
                 file.seek(0)
-                return open_as(file, "")
+                picture = open_as(file, "")
+                file.has_share = n_bytes > 0
+                taken.push(share.pop_all())
+                return picture
     if not start:
         raise PhotoError("no picture: the file is empty")
     advice = why_unreadable(path) or f"expected one of {', '.join(readable_formats())}"
     raise PhotoError(f"no picture: begins with {start!r}; {advice}")
-
-
-def _check_icon(file: BufferedReader, max_megapixels: float) -> None:
-    """Pillow decodes an icon while it opens it, and a PNG inside can be of any size."""
-    from PIL.IcoImagePlugin import IcoFile  # loaded by now, as is the other
-    from PIL.PngImagePlugin import PngImageFile
-
-    file.seek(0)
-    file.seek(IcoFile(file).entry[0].offset)
-    with suppress(SyntaxError):  # no PNG but a bitmap, which is as large as the file says
-        _check_size(PngImageFile(file).size, max_megapixels)
-
-
-def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
-    width, height = size
-    megapixels = width * height / 1e6
-    if megapixels > max_megapixels:
-        raise PhotoError(
-            f"{width} x {height} is {megapixels:,.0f} megapixels, the limit is"
-            f" {max_megapixels:,.0f}; pass --max-megapixels {megapixels + 1:.0f} to read it"
-        )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clipcli.errors import ModelError
+from clipcli.photos.budget import hand_back_freed_memory
 from clipcli.runtime.forward import Forward
-from clipcli.runtime.process import hand_back_freed_memory
 
 N_CALLERS = 2  # threads that a device keeps busy: one copies while the other computes
 _N_PROBED = 8  # photographs that tell how much memory one takes

@@ -22,7 +22,8 @@ def tune_process() -> None:
       what they made: 0.22 s less of a start, and 8 MB more of memory.
     - Float32 on CUDA is computed without TF32, whose mantissas have 10 bits: cuDNN's convolutions
       use it otherwise.
-    - Pillow's own limit, which WEBP, GIF and ICO apply besides ours, is lifted.
+    - Pillow's own limit, which WEBP, GIF and ICO apply besides ours, is lifted, and libtiff and
+      Pillow's log write nothing to stderr.
 
     The command line calls it. The library never does: the process is its caller's.
     """
@@ -45,14 +46,6 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)  # bytes, the most it takes
 
 
-def hand_back_freed_memory() -> None:
-    """To the system, once: for when memory has run out."""
-    import ctypes
-
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
     """Where the process is tuned: objects made in the block, as by importing torch, live as long as
@@ -68,12 +61,21 @@ def without_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def lift_pillow_limit() -> None:
-    """Where the process is tuned: only `DecodeOptions` limits the size of a picture."""
-    if _is_tuned:
-        from PIL import Image
+def tune_pillow() -> None:
+    """Where the process is tuned: only `DecodeOptions` limits the size of a picture, and what is
+    wrong with one is said by us alone, not by libtiff or Pillow's log on stderr as well."""
+    if not _is_tuned:
+        return
+    import ctypes
 
-        Image.MAX_IMAGE_PIXELS = None
+    from PIL import Image, _imaging
+
+    Image.MAX_IMAGE_PIXELS = None
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    with suppress(OSError, AttributeError):  # a Pillow without libtiff, or one that hides it
+        libtiff = ctypes.CDLL(_imaging.__file__)  # finds what Pillow is linked with
+        libtiff.TIFFSetWarningHandler(None)
+        libtiff.TIFFSetErrorHandler(None)
 
 
 def compute_float32_exactly() -> None:

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from clipcli.photos.decode import upright_rgb
-from clipcli.photos.open_picture import open_photo, open_picture, scale_while_decoding
-from clipcli.photos.preprocess import PreprocessConfig, pixel_array
+from clipcli.photos.open_picture import (
+    decoded,
+    open_photo,
+    open_picture,
+    scale_while_decoding,
+)
+from clipcli.photos.preprocess import LONG_RATIO, PreprocessConfig, pixel_array
+from clipcli.photos.upright import upright
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,15 +66,19 @@ class Pictures:
 def read_resized(path: str, config: PreprocessConfig) -> NDArray[np.uint8]:
     """A photograph, upright, its short side 8/7 of what the model sees: uint8 [height, width, 3].
 
+    Of one that is longer than LONG_RATIO times its short side, the middle.
     Raises PhotoError, without the path.
     """
     short_px = math.ceil(config.px * RESIZED_SHARE)
     with open_photo(path) as file, open_picture(file, path) as picture:
         wanted = config.draft_scale * short_px / min(picture.size)
         scale_while_decoding(picture, picture.width * wanted, picture.height * wanted)
-        picture.load()
-        upright = upright_rgb(picture)
-        scale = short_px / min(upright.size)
-        width, height = (max(short_px, round(side * scale)) for side in upright.size)
-        resample = Image.Resampling[config.resample.upper()]
-        return pixel_array(upright.resize((width, height), resample))
+        with decoded(picture, file):
+            seen = upright(picture)
+            short = min(seen.size)
+            width, height = (min(side, LONG_RATIO * short) for side in seen.size)
+            left, top = ((seen.size[0] - width) / 2, (seen.size[1] - height) / 2)
+            size_px = [max(short_px, round(side * short_px / short)) for side in (width, height)]
+            resample = Image.Resampling[config.resample.upper()]
+            box = (left, top, left + width, top + height)
+            return pixel_array(seen.resize((size_px[0], size_px[1]), resample, box))

@@ -20,7 +20,7 @@ from clipcli.network.config import VisionTransformerConfig
 from clipcli.photos.preprocess import normalise
 from clipcli.records import Failure
 from clipcli.runtime.devices import choose_device, has_bfloat16
-from clipcli.runtime.process import keep_freed_memory
+from clipcli.runtime.process import keep_freed_memory, tune_pillow
 from clipcli.training import log
 from clipcli.training.batches import Batches, Captions, Plan
 from clipcli.training.crops import Pictures
@@ -185,6 +185,7 @@ def train(
 
 
 def _batches(run: Run, on_failure: Callable[[Failure], None]) -> Batches:
+    tune_pillow()
     chosen = run.settings
     captions = Captions(run.pairs, run.start.model.config.text.context_length, chosen.truncate)
     paths = [pair.path for pair in run.pairs]

@@ -36,6 +36,7 @@ from clipcli.errors import ExitCode, StoppedError
 from clipcli.models.encoder import Encoder
 from clipcli.photos.decode import DecodeOptions
 from clipcli.photos.find import FoundFile
+from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Embedded, Failure, PassedOver, Photo
 
 VIT = str(REFERENCE / "models" / "vit.pt")  # pictures of 48 * 48
@@ -431,3 +432,13 @@ def test_runs_that_overlap_or_fail_leave_pillows_limit_to_the_host(
         with pytest.raises(InterruptedError):
             failed.result()
     assert [*seen, Image.MAX_IMAGE_PIXELS] == [hosts_limit] * 3
+
+
+@pytest.mark.parametrize(("px", "expected"), [(336, 256), (1024, 31), (4800, 1)])
+def test_a_model_for_huge_squares_is_given_fewer_at_once(
+    encoder: Encoder, px: int, expected: int
+) -> None:
+    """A run reads two batches ahead, and the pixels of a batch are bounded."""
+    spec = replace(encoder.spec, preprocess=PreprocessConfig(px))
+    assert spec.batch_size(n_cores=16) == expected
+    assert spec.bounded(1) == 1

@@ -28,9 +28,10 @@ from PIL import Image
 from places import ROOT
 
 from clipcli.errors import PhotoError
-from clipcli.photos.decode import DecodeOptions, decode, upright_rgb
+from clipcli.photos.decode import DecodeOptions, decode
 from clipcli.photos.formats import readable_formats
 from clipcli.photos.preprocess import PreprocessConfig, fit_square
+from clipcli.photos.upright import upright
 from clipcli.records import Fit
 
 PX = 16  # the short side of most pictures here, so that nothing is resized
@@ -414,7 +415,7 @@ def test_turned_tiff_of_any_mode_is_read_whatever_the_hosts_limit(
     soft(160, 120).convert(mode).save(path, exif=exif)
     with path.open("rb") as file, Image.open(file) as picture:
         picture.load()
-        expected = fit_square(upright_rgb(picture), PreprocessConfig(PX))
+        expected = fit_square(upright(picture), PreprocessConfig(PX))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert (pixels(path) == np.asarray(expected)).all()
 
