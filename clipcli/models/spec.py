@@ -13,7 +13,7 @@ from clipcli.records import Activation, MadeBy, Precision
 N_FOR_A_CORE = 16  # photographs at once; more are no faster
 MOST_ON_A_CPU = 256
 N_COMPILED_AT_ONCE = 256  # photographs, where finding out would mean compiling twice
-MOST_PIXEL_BYTES = 100_000_000  # of a batch: 256 squares of 336 pixels, or one of 4,800
+MOST_PIXEL_BYTES = 100_000_000  # of a batch: 256 squares of 336 pixels, or 31 of 1,024
 
 
 @dataclass(frozen=True)

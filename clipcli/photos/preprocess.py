@@ -34,7 +34,6 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 # 1 x 60,000 would become 224 x 13,440,000. Its pixels are within two of 255 levels of those of the
 # whole, and within 32 where all is noise; all others are the published ones to the bit.
 LONG_RATIO = 16
-MOST_RESIZED_PIXELS = 50_000_000  # of a model for huge squares; 224 x 3,584 are 0.8 million
 
 _PIL_RESAMPLE = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -130,7 +129,7 @@ def _resize_then_crop(picture: Resizable, config: PreprocessConfig) -> Picture:
     size = (px, long_px) if picture.size[0] <= picture.size[1] else (long_px, px)
     left, top = (round((side - px) / 2) for side in size)
     resample = _PIL_RESAMPLE[config.resample]
-    if is_long(picture.size) or px * long_px > MOST_RESIZED_PIXELS:
+    if is_long(picture.size):
         across, down = (stored / side for stored, side in zip(picture.size, size, strict=True))
         box = (left * across, top * down, (left + px) * across, (top + px) * down)
         return picture.resize((px, px), resample, box)
