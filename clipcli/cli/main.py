@@ -8,7 +8,7 @@ import sys
 import warnings
 from typing import NoReturn
 
-from clipcli.cli import surroundings, talk
+from clipcli.cli import surroundings, talk, wrong_usage
 from clipcli.cli.stopping import stop_at
 from clipcli.errors import ClipcliError, ClosedPipeError, ExitCode, StoppedError, one_line
 from clipcli.runtime.process import tune_process
@@ -54,13 +54,12 @@ def _dispatch(arguments: list[str]) -> int:
 
     from clipcli.cli.app import app
 
+    command = typer.main.get_command(app)
+    arguments = wrong_usage.straightened(arguments)
     try:
-        code = app(args=arguments or ["--help"], prog_name="clipcli", standalone_mode=False)
+        code = command.main(arguments, prog_name="clipcli", standalone_mode=False)
     except typer.TyperException as error:
-        message = error.format_message()
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "clipcli"
-        _complain(f"{message[:1].lower()}{message[1:].rstrip('.')}; see {command} --help", error)
+        _complain(wrong_usage.explained(error, command, arguments), error)
         return ExitCode.USAGE
     return int(code or 0)
 

@@ -143,7 +143,10 @@ def test_output_appears_whole_in_the_format_of_its_suffix(
         (("--labels", "dog", "--template", "a photo"), "template 'a photo' has no {}"),
         (("--labels", "dog", "--reference", "--precision", "bf16"), "give one of them"),
         (("--labels", "dog", "--reference", "--fit", "pad"), "give one of them"),
-        (("--labels", "dog", "--labelz", "cat"), "no such option: --labelz"),
+        (
+            ("--labels", "dog", "--labelz", "cat"),
+            "--labelz: clipcli classify has no such option; did you mean --labels",
+        ),
         (("--labels", "dog", "--device", "tpu"), "expected auto, cpu, cuda, cuda:1 or mps"),
         (("--labels", "dog", "-o", "x", "--failures", "x"), "name the same file"),
     ],
