@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from clipcli.cli.printing import print_line, print_text
 from clipcli.errors import CacheError, UsageError
 from clipcli.models import catalogue
 from clipcli.models.fetch import fetch
+from clipcli.records import Activation
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +77,9 @@ def use(
     """
     from clipcli.models import default_model
 
-    if catalogue.find_published(name) is not None:
+    name = default_model.checked(name)
+    if catalogue.model_name(name) not in (None, catalogue.LITE):
         _fetch(name, cache_dir, quiet)
-    else:
-        name = default_model.checked(name)
     path = default_model.configure(name)
     if not quiet:
         logger.info(f"{name} is your default model now ({path})")
@@ -86,16 +87,29 @@ def use(
 
 
 @models_app.command("show")
-def show(name: Annotated[str, typer.Argument(help="lite, or a published name.")]) -> int:
+def show(
+    name: Annotated[str, typer.Argument(help="lite, a published name, or a checkpoint's path.")],
+    activation: Annotated[
+        Activation | None, typer.Option(help="Of a bare checkpoint file that does not say.")
+    ] = None,
+) -> int:
     """Show a model's card: what it is made from, how accurate it is, what it is bad at.
+
+    Of a checkpoint: its kind, size, format and fingerprint.
 
     Example: clipcli models show lite
     """
-    if name == catalogue.LITE:
+    known = catalogue.model_name(name)
+    if known == catalogue.LITE:
         card = catalogue.lite_path().with_suffix(".md").read_text(encoding="utf-8")
         print_text(card.rstrip() + "\n")
         return 0
-    model = _published(name)
+    if known is None and os.path.exists(name):
+        from clipcli.cli.work import models as work
+
+        print_text(work.described(Path(name), activation))
+        return 0
+    model = _published(name, "no such file and no published model")
     print_text(
         f"{model.name}: published by OpenAI with CLIP (Radford et al., 2021)\n"
         f"pictures    {model.px} x {model.px} pixels\n"
@@ -107,11 +121,12 @@ def show(name: Annotated[str, typer.Argument(help="lite, or a published name.")]
     return 0
 
 
-def _published(name: str) -> catalogue.PublishedModel:
+def _published(name: str, found: str = "no published model") -> catalogue.PublishedModel:
     model = catalogue.find_published(name)
     if model is None:
         names = ", ".join(catalogue.available_models())
-        raise UsageError(f"{name}: no published model; expected one of {names}")
+        hint = catalogue.nearest_name(name)
+        raise UsageError(f"{name}: {found}; expected one of {names}{hint}")
     return model
 
 

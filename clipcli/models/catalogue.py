@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,12 +68,40 @@ def available_models() -> list[str]:
 
 
 def find_published(name: str) -> PublishedModel | None:
-    """The model called `name`, also with `-` in place of characters that file names cannot have."""
-    for model in PUBLISHED:
-        as_file = model.file_name.removesuffix(".pt")
-        if name in (model.name, model.name.replace("/", "-"), as_file):
-            return model
-    return None
+    """The model called `name`, in any case and punctuation: `vit-b-32`, as file names have it."""
+    plain = _plain(name)
+    return next((model for model in PUBLISHED if plain == _plain(model.name)), None)
+
+
+def model_name(name_or_path: str) -> str | None:
+    """The name of the model that is meant, or None for a path.
+
+    A name as it is published wins over a file that is called so, a name written in another way
+    does not.
+    """
+    published = find_published(name_or_path)
+    names = [LITE] if published is None else [published.name, *_file_names(published)]
+    if name_or_path not in names and os.path.exists(name_or_path):
+        return None
+    if published is not None:
+        return published.name
+    return LITE if name_or_path.lower() == LITE else None
+
+
+def nearest_name(name: str) -> str:
+    """`; did you mean ViT-B/32` for a name that is nearly one, else nothing."""
+    names = {_plain(known): known for known in (*available_models(), LITE)}
+    near = difflib.get_close_matches(_plain(name), names, n=1, cutoff=0.6)
+    return f"; did you mean {names[near[0]]}" if near else ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"(?<=[^\W_])[-/@_ ]+(?=\w)", "", name).lower()
+
+
+def _file_names(model: PublishedModel) -> list[str]:
+    """The name with `-` in place of characters that file names cannot have."""
+    return [model.name.replace("/", "-"), model.file_name.removesuffix(".pt")]
 
 
 def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:

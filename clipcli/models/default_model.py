@@ -51,9 +51,15 @@ def configured() -> str | None:
 
 
 def checked(name_or_path: str) -> str:
-    """A name as it is, a path made absolute. Raises ModelError for a checkpoint that is none."""
-    if name_or_path in (AUTO, catalogue.LITE):
-        return name_or_path
+    """A name as it is written, a path made absolute.
+
+    Raises ModelError for a checkpoint that is none.
+    """
+    if name_or_path.lower() == AUTO:
+        return AUTO
+    name = catalogue.model_name(name_or_path)
+    if name is not None:
+        return name
     from clipcli.models.checkpoint import checkpoint
     from clipcli.models.locate import locate
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
@@ -26,20 +25,18 @@ def locate(
     on_progress: OnProgress | None = None,
 ) -> Path:
     """The checkpoint of a published name or a path. Raises ModelError where there is neither."""
-    if name_or_path == catalogue.LITE:
+    name = catalogue.model_name(name_or_path)
+    if name == catalogue.LITE:
         return catalogue.lite_path()
-    published = catalogue.find_published(name_or_path)
+    published = None if name is None else catalogue.find_published(name)
     if published is not None:
         return fetch(published, catalogue.cache_root(cache_dir), on_progress)
     path = Path(name_or_path)
     if not os.path.exists(path):
-        close = difflib.get_close_matches(
-            name_or_path, catalogue.available_models(), n=1, cutoff=0.5
-        )
-        hint = f"; did you mean {close[0]}" if close else ""
         raise ModelError(
             f"{name_or_path}: no such file and no published model; expected a path,"
-            f" {catalogue.LITE} or one of {', '.join(catalogue.available_models())}{hint}"
+            f" {catalogue.LITE} or one of {', '.join(catalogue.available_models())}"
+            f"{catalogue.nearest_name(name_or_path)}"
         )
     return path
 

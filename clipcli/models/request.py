@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from clipcli.models import default_model
+from clipcli.models import catalogue, default_model
 from clipcli.models.fetch import OnProgress
 from clipcli.records import Activation, Precision
 
@@ -26,7 +26,8 @@ class ModelRequest:
     """Which model, where and how it is to run.
 
     name_or_path: a published name, downloaded if it is not on disk, or a checkpoint's path; a
-    name wins over a file of that name, and `./ViT-B/32` is a path. `lite` is the embedded model,
+    name wins over a file of that name, and `./ViT-B/32` is a path; `vit-b-32` is the name where
+    there is no such file. `lite` is the embedded model,
     `auto` is ViT-B/32 where that can be had, else `lite`.
     device: auto, cpu, cuda, cuda:1 or mps. activation: of a bare checkpoint that does not say.
     compile: have torch.compile work on the image encoder, which takes minutes.
@@ -48,7 +49,9 @@ class ModelRequest:
         return cls(model, **options)
 
     def resolved(self, on_progress: OnProgress | None = None) -> ModelRequest:
-        """The same with a name that is no longer `auto`."""
-        if self.name_or_path != default_model.AUTO:
-            return self
-        return replace(self, name_or_path=default_model.resolve_auto(self.cache_dir, on_progress))
+        """The same with a name as it is published, and no longer `auto`."""
+        if self.name_or_path.lower() == default_model.AUTO:
+            name = default_model.resolve_auto(self.cache_dir, on_progress)
+        else:
+            name = catalogue.model_name(self.name_or_path) or self.name_or_path
+        return replace(self, name_or_path=name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from clipcli.errors import UsageError
+from clipcli.errors import ModelError, UsageError
 from clipcli.files.part_file import write_whole
 from clipcli.models import catalogue
 from clipcli.models.checkpoint import checkpoint
@@ -42,7 +44,8 @@ def open_start(
     init: str, seed: int, activation: Activation | None = None, cache_dir: str | None = None
 ) -> Start:
     """A size by name with random weights (`tiny`, `new:ViT-B/32`), or a checkpoint as `--model`
-    takes it. Raises UsageError for a model that cannot be trained here."""
+    takes it. Raises ModelError where there is none, UsageError for one that cannot be trained here.
+    """
     sizes = SMALL | {FROM_SCRATCH + name: config for name, config in (PUBLISHED | SMALL).items()}
     if init in sizes:
         config = sizes[init]
@@ -52,6 +55,13 @@ def open_start(
         return Start(model, PreprocessConfig(config.vision.px), True)
     if init.startswith(FROM_SCRATCH):
         raise UsageError(f"--init {init}: no such size; expected one of {', '.join(sizes)}")
+    if catalogue.model_name(init) is None and not os.path.exists(init):
+        near = difflib.get_close_matches(init, SMALL, n=1)
+        hint = f"; did you mean {near[0]}" if near else catalogue.nearest_name(init)
+        raise ModelError(
+            f"--init {init}: no such size, file or published model; expected {', '.join(SMALL)},"
+            f" {FROM_SCRATCH}NAME, a path, or one of {', '.join(PUBLISHED)}{hint}"
+        )
     opened = checkpoint.load(locate(init, cache_dir), activation)
     model = opened.network
     if init == catalogue.LITE or isinstance(model.config.vision, EfficientNetLiteConfig):

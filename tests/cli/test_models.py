@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from model_server import ModelServer
+from places import ROOT
 from program import Result
 
 from clipcli.models import catalogue
@@ -54,3 +55,53 @@ def test_an_unknown_name_is_a_usage_error(cli: Cli) -> None:
     result = cli("models", "download", "ViT-B/33")
     assert result.code == 2
     assert "expected one of RN50" in result.last_line
+
+
+@pytest.mark.parametrize("arguments", [("models", "show"), ("models", "download")])
+def test_a_name_that_is_nearly_one_is_named(cli: Cli, arguments: tuple[str, ...]) -> None:
+    result = cli(*arguments, "vit-b/23")
+    assert result.code == 2
+    assert result.last_line.endswith("did you mean ViT-B/32")
+
+
+def test_a_name_may_be_written_in_any_case(
+    cli: Cli, tmp_path: Path, example_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
+    cat = ("classify", example_photos / "cat.jpg", "--labels", "cat,dog", "--format", "jsonl")
+    assert cli(*cat, "--model", "Lite").objects[0]["model"] == "lite"
+    missing = cli(*cat, "--model", "vitb32", "--cache-dir", tmp_path)
+    assert "ViT-B-32.pt is not on disk" in missing.last_line
+    assert cli("models", "use", "LITE").code == 0
+    assert cli(*cat).objects[0]["model"] == "lite"
+
+
+def test_a_file_wins_over_a_name_that_is_written_in_another_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert catalogue.model_name("vit-b-32") == "ViT-B/32"
+    (tmp_path / "vit-b-32").mkdir()
+    (tmp_path / "ViT-B-32").mkdir()
+    assert catalogue.model_name("vit-b-32") is None
+    assert catalogue.model_name("ViT-B-32") == "ViT-B/32"
+
+
+@pytest.mark.parametrize(
+    ("file", "form"), [("vit.pt", "a PyTorch archive"), ("vit_hf", "safetensors, with config.json")]
+)
+def test_a_checkpoint_is_shown_with_what_it_is(cli: Cli, file: str, form: str) -> None:
+    result = cli("models", "show", ROOT / "tests" / "reference" / "models" / file)
+    assert result.code == 0
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.decode().splitlines()[1:])
+    assert lines["format"] == form
+    assert lines["pictures"] == "48 x 48 pixels"
+    assert lines["parameters"] == "803,009"
+    # the same model, in whatever file it is
+    assert lines["fingerprint"].startswith("4554f04362466d94")
+
+
+def test_a_file_that_is_no_checkpoint_is_said_to_be_none(cli: Cli, example_photos: Path) -> None:
+    result = cli("models", "show", example_photos / "cat.jpg")
+    assert (result.code, result.stdout) == (1, b"")
+    assert "expected a TorchScript archive" in result.last_line

@@ -330,7 +330,9 @@ def test_a_run_is_never_overwritten_by_another(
     [
         (("--init", "lite"), 2, "--init lite: its image tower is folded for use and cannot be"),
         (("--init", "new:big"), 2, "--init new:big: no such size; expected one of tiny,"),
-        (("--init", "no-such"), 1, "no-such: no such file and no published model"),
+        (("--init", "no-such"), 1, "--init no-such: no such size, file or published model"),
+        (("--init", "tinny"), 1, "or one of RN50, RN101"),
+        (("--init", "tinny"), 1, "; did you mean tiny"),
         (("--init", "tiny", "--resume"), 2, "state.safetensors is not there; leave --resume out"),
         (("--init", "tiny", "--precision", "fp16"), 2, "--precision fp16 on cpu: expected fp32"),
         (("--init", "tiny", "--template", "dog"), 2, "template 'dog' has no {} for the label"),

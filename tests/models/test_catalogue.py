@@ -99,15 +99,21 @@ def test_published_facts_of_one_model() -> None:
         ("ViT-L-14@336px", "ViT-L/14@336px"),
         ("ViT-L-14-336px", "ViT-L/14@336px"),
         ("RN50x4", "RN50x4"),
+        ("rn50X4", "RN50x4"),
+        ("vit-b/32", "ViT-B/32"),
+        ("ViTB32", "ViT-B/32"),
+        ("vit_b_32", "ViT-B/32"),
     ],
 )
-def test_name_is_found_as_published_or_as_in_file_names(typed: str, name: str) -> None:
+def test_name_is_found_in_any_case_and_punctuation(typed: str, name: str) -> None:
     model = catalogue.find_published(typed)
     assert model is not None
     assert model.name == name
 
 
-@pytest.mark.parametrize("typed", ["vit-b/32", "ViT-B/32 ", "ViT-B-32.pt", "rn50", ""])
+@pytest.mark.parametrize(
+    "typed", ["ViT-B/32 ", "./ViT-B/32", "/ViT-B/32", "ViT-B-32.pt", "RN5", ""]
+)
 def test_other_names_are_not_guessed_at(typed: str) -> None:
     assert catalogue.find_published(typed) is None
 
