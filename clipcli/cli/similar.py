@@ -16,7 +16,9 @@ Parts = list[str] | None
 class SearchOptions:
     """What the query is made of, where it is looked for, and how many answers there are."""
 
-    text: Annotated[bool, typer.Option("--text", help="QUERY is words.")] = False
+    text: Annotated[
+        bool, typer.Option("--text", help="QUERY is words, also where a file has that name.")
+    ] = False
     embeddings: Annotated[
         str | None, typer.Option(metavar="FILE", help="Search this file in place of PATH.")
     ] = None
@@ -36,7 +38,7 @@ class SearchOptions:
 @takes(SearchOptions, ModelOptions, PhotoOptions, OutputOptions)
 def similar(
     *,
-    query: Annotated[str, typer.Argument(help="A photograph, or with --text words.")],
+    query: Annotated[str, typer.Argument(help="A photograph, or words.")],
     paths: Paths = None,
     search: SearchOptions,
     model: ModelOptions,
@@ -45,7 +47,7 @@ def similar(
 ) -> int:
     """Find the photographs nearest to a photograph or to words.
 
-    Example: clipcli similar "a dog in the snow" photos/ --text --top-k 5
+    Example: clipcli similar "a dog in the snow" photos/ --top-k 5
     """
     from clipcli.cli.work import similar as work
 

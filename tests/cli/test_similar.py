@@ -152,3 +152,49 @@ def test_a_photograph_that_cannot_be_read_is_reported_and_the_rest_searched(
     failed, found = result.objects
     assert failed["path"] == f"{tmp_path}/empty.jpg"
     assert (found["path"], found["rank"]) == (f"{tmp_path}/cat.jpg", 1)
+
+
+def test_a_query_that_is_no_file_is_words_and_that_is_said(
+    similar: Cli, stored: Path, example_photos: Path
+) -> None:
+    for where in ((example_photos,), ("--embeddings", stored)):
+        result = similar("a cat", *where, "--top-k", 2)
+        assert result.code == 0
+        assert result.stderr.startswith("clipcli: a cat: no such file, so its words are searched")
+        assert result.stdout == similar("a cat", *where, "--text", "--top-k", 2).stdout
+        quiet = similar("a cat", *where, "--top-k", 2, "--quiet")
+        assert (quiet.stdout, quiet.stderr) == (result.stdout, "")
+
+
+def test_a_file_of_that_name_is_a_photograph_also_without_a_suffix(
+    similar: Cli, example_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(example_photos / "cat.jpg", "a cat")
+    result = similar("a cat", example_photos, "--top-k", 1)
+    assert "no such file" not in result.stderr
+    (row,) = result.rows
+    assert row["path"] == f"{example_photos}/cat.jpg"
+    assert float(row["similarity"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("query", ["cat.jpg", "cat.NEF", "photos/cat", "C:\\photos\\cat", "~/cat"])
+def test_a_path_that_leads_nowhere_is_not_taken_for_words(
+    similar: Cli, example_photos: Path, query: str
+) -> None:
+    result = similar(query, example_photos)
+    assert (result.code, result.stdout) == (1, b"")
+    assert result.stderr == (
+        f"clipcli: {query}: No such file or directory; expected a photograph as the query, or"
+        " --text for words\n"
+    )
+    assert similar(query, example_photos, "--text").code == 0
+
+
+def test_a_folder_as_the_query_is_refused_by_what_it_is(similar: Cli, example_photos: Path) -> None:
+    alone = similar(example_photos)
+    assert alone.code == 2
+    assert f"{example_photos} and nothing else: expected QUERY and either PATH" in alone.last_line
+    result = similar(example_photos, example_photos)
+    assert (result.code, result.stdout) == (1, b"")
+    assert "is a folder; expected a photograph as the query, or --text" in result.last_line

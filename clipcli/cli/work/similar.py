@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions
 from clipcli.cli.work import output
 from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
 from clipcli.cli.work.report import Report
-from clipcli.errors import EmbeddingFileError, UsageError
+from clipcli.errors import EmbeddingFileError, PhotoError, UsageError
 from clipcli.files import embedding_file
+from clipcli.files.embedding_file import EmbeddingFile
 from clipcli.files.made_by import check_made_by
 from clipcli.files.rows import SIMILAR_COLUMNS
+from clipcli.photos.formats import is_picture
 from clipcli.records import TEXT, Match, Record
 from clipcli.search.query import QueryPart, encode_query
 from clipcli.search.similar import similar_in_file, similar_photos
@@ -36,18 +39,23 @@ def similar(
 ) -> int:
     check_options(model, photo, output=out.output, failures=out.failures)
     if (search.embeddings is None) == (not paths):
-        raise UsageError("expected either PATH to search in or --embeddings FILE")
+        found = f"{query} and nothing else" if not paths else "PATH and --embeddings"
+        raise UsageError(
+            f"{found}: expected QUERY and either PATH to search in or --embeddings FILE, such as"
+            ' clipcli similar "a dog" photos/'
+        )
     if search.paths_only and out.format:
         raise UsageError("--paths-only and --format ask for two formats; give one of them")
-    parts = _query_parts(query, search)
+    file = embedding_file.read(Path(search.embeddings)) if search.embeddings else None
     format = output.choose_format(out, Match)
     if search.paths_only:
         format = "nul" if photo.null else "paths"
     report = Report("compared", out.quiet)
-    run = PhotoRun([] if search.embeddings else find_photos(paths, photo), model, photo, report)
+    parts = _query_parts(query, search, file)
+    run = PhotoRun([] if file else find_photos(paths, photo), model, photo, report)
     summary = None
-    if search.embeddings:
-        records, summary = _search_file(search.embeddings, parts, search, run)
+    if file is not None:
+        records, summary = _search_file(file, parts, search, run)
     else:
         records = _search_photos(parts, search, run)
     if format == "paths" and (out.output or not sys.stdout.isatty()):  # a terminal gets it escaped
@@ -56,13 +64,36 @@ def similar(
     return run.write(records, rows, out.failures, summary)
 
 
-def _query_parts(query: str, search: SearchOptions) -> list[QueryPart]:
-    parts = [QueryPart.parse("text" if search.text else "image", query)]
+def _query_parts(query: str, search: SearchOptions, file: EmbeddingFile | None) -> list[QueryPart]:
+    parts = [_first_part(query, search.text, file)]
     parts += [QueryPart.parse("text", value) for value in search.add_text or ()]
     parts += [QueryPart.parse("image", value) for value in search.add_image or ()]
     parts += [QueryPart.parse("text", value, -1.0) for value in search.subtract_text or ()]
     parts += [QueryPart.parse("image", value, -1.0) for value in search.subtract_image or ()]
     return parts
+
+
+def _first_part(query: str, is_text: bool, file: EmbeddingFile | None) -> QueryPart:
+    """A photograph where there is one, in `file` or on disk, else words.
+
+    Raises PhotoError for a path that leads nowhere.
+    """
+    part = QueryPart.parse("image", query)
+    if is_text:
+        return QueryPart.parse("text", query)
+    if os.path.isdir(part.value):
+        raise PhotoError(
+            f"{part.value}: is a folder; expected a photograph as the query, or --text for words"
+        )
+    if os.path.lexists(part.value) or (file is not None and part.row_in(file) is not None):
+        return part
+    if is_picture(part.value) or "/" in part.value or "\\" in part.value:
+        raise PhotoError(
+            f"{part.value}: No such file or directory; expected a photograph as the query, or"
+            " --text for words"
+        )
+    logger.info(f"{part.value}: no such file, so its words are searched for, as with --text")
+    return QueryPart.parse("text", query)
 
 
 def _search_photos(
@@ -77,10 +108,9 @@ def _search_photos(
 
 
 def _search_file(
-    path: str, parts: Sequence[QueryPart], search: SearchOptions, run: PhotoRun
+    file: EmbeddingFile, parts: Sequence[QueryPart], search: SearchOptions, run: PhotoRun
 ) -> tuple[Iterator[Record], str]:
     """The answers, and what is to be said of them."""
-    file = embedding_file.read(Path(path))
     embedder = None
     by = f"{file.header.model}, from the file alone"
     if run.model.model is not None or not all(part.row_in(file) is not None for part in parts):
