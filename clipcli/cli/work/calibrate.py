@@ -14,6 +14,7 @@ from clipcli.cli.work.tables import table_text
 from clipcli.errors import UsageError
 from clipcli.evaluation.tables import Table
 from clipcli.files.part_file import PartFile
+from clipcli.files.suffixes import check_suffix
 from clipcli.labelling.calibrate import calibrate_labels
 from clipcli.labelling.calibration import HeldOutRates, Rates
 from clipcli.labelling.calibration_file import Calibration, to_json
@@ -29,6 +30,7 @@ MIN_PHOTOS = 2  # of each label: one to fit to, one to measure on
 def calibrate(
     calibrate: CalibrateOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions
 ) -> int:
+    check_suffix("--output", calibrate.output, ".json")
     templates = choose_templates(calibrate.template, calibrate.templates)
     run = read_labelled("calibrate", "looked at", data, model, photo, output=calibrate.output)
     _check_enough(data.labelled, run.labels, list(run.true_names.values()))

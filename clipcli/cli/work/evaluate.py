@@ -21,6 +21,7 @@ from clipcli.evaluation.metrics import Bin
 from clipcli.evaluation.tables import Table, percent
 from clipcli.files.part_file import PartFile
 from clipcli.files.rows import json_text
+from clipcli.files.suffixes import check_suffix
 from clipcli.labelling.classifier import Classifier
 from clipcli.labels.label import PLACE, check_templates
 from clipcli.labels.templates import TEMPLATE_SETS, choose_templates, read_templates
@@ -43,6 +44,8 @@ def evaluate(
     models, template_sets = _variants(
         model.model, choose_templates(eval.template, eval.templates), eval.compare or ()
     )
+    check_suffix("--output", eval.output, ".json")
+    check_suffix("--report", eval.report, ".html", ".htm")
     written = {"output": eval.output, "report": eval.report}
     run = read_labelled("eval", "judged", data, model, photo, eval.labels, **written)
     check_several_labels(data.labelled, run.labels)

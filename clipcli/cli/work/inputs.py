@@ -19,6 +19,7 @@ from clipcli.embedding.embedder import Embedder
 from clipcli.embedding.local import RunOptions
 from clipcli.errors import ExitCode, UsageError
 from clipcli.files.rows import Writer
+from clipcli.files.suffixes import check_suffix
 from clipcli.models.default_model import wanted
 from clipcli.models.request import ModelRequest
 from clipcli.photos import find
@@ -42,6 +43,7 @@ def check_options(model: ModelOptions, photo: PhotoOptions, **files: str | None)
         other = option if path is None else seen.setdefault(os.path.realpath(path), option)
         if other != option:
             raise UsageError(f"--{other} and --{option} name the same file; give each its own")
+    check_suffix("--failures", files.get("failures"), ".csv")
 
 
 def find_photos(paths: Sequence[str] | None, photo: PhotoOptions) -> list[FoundFile]:

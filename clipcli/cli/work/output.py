@@ -11,13 +11,16 @@ from clipcli.errors import UsageError
 from clipcli.files.part_file import PartFile
 from clipcli.files.rows import ROW_WRITERS, Writer, row_formats
 from clipcli.files.stdout import Stdout
+from clipcli.files.suffixes import check_suffix
 from clipcli.records import Record
 
 
 def choose_format(out: OutputOptions, record: type[Record]) -> str:
     """The format asked for, or the one that --output's suffix names, or the usual one."""
     allowed = row_formats(record)
-    by_suffix = Path(out.output).suffix.removeprefix(".") if out.output else ""
+    if out.format is None:
+        check_suffix("--output", out.output, *(f".{name}" for name in allowed))
+    by_suffix = Path(out.output).suffix.removeprefix(".").lower() if out.output else ""
     wanted = out.format or by_suffix
     if wanted in allowed:
         return wanted

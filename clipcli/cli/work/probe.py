@@ -17,6 +17,7 @@ from clipcli.evaluation.learning_curve import Point, learning_curve, most_shots
 from clipcli.evaluation.metrics import Interval
 from clipcli.evaluation.tables import between
 from clipcli.files.part_file import PartFile
+from clipcli.files.suffixes import check_suffix
 from clipcli.labelling.classifier import Classifier
 from clipcli.labelling.probe import ProbeOrigin
 from clipcli.labelling.probe_file import write_probe
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 def fit(fit: FitOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions) -> int:
     if fit.output is None and fit.shots is None:
         raise UsageError("expected -o FILE for the probe, or --shots 1,2,4,8 to measure, or both")
+    check_suffix("--output", fit.output, ".probe", ".safetensors")
     shots = _shots(fit.shots)
     templates = choose_templates(fit.template, fit.templates)
     run = read_labelled("probe fit", "learned from", data, model, photo, output=fit.output)

@@ -17,6 +17,7 @@ from clipcli.evaluation import prompt_candidates, prompt_choice
 from clipcli.evaluation.prompt_choice import N_PHOTOS_LEAST, Choice, Half, Trial
 from clipcli.evaluation.tables import Table, percent
 from clipcli.files.part_file import PartFile
+from clipcli.files.suffixes import check_suffix
 from clipcli.labelling.labeller import note_labels_without_evidence
 from clipcli.labels.label import DEFAULT_TEMPLATE, Label, check_templates, labels_file_line, prompts
 from clipcli.labels.templates import TEMPLATE_SETS, choose_templates, read_templates
@@ -62,6 +63,7 @@ def show(
 def choose(
     choose: ChooseOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions
 ) -> int:
+    check_suffix("--output", choose.output, ".txt")
     own_sets = {name: read_templates(name) for name in choose.templates or ()}
     for some in own_sets.values():
         check_templates(some)

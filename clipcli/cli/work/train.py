@@ -17,6 +17,7 @@ from clipcli.cli import talk
 from clipcli.cli.surroundings import check_temporary_directory
 from clipcli.cli.work import progress
 from clipcli.errors import ExitCode, StoppedError
+from clipcli.files.suffixes import check_suffix
 from clipcli.records import Failure
 from clipcli.training import log, loop
 from clipcli.training.distributed import Processes, joined_processes
@@ -38,6 +39,7 @@ MOST_WARM_UP_STEPS = 2000  # paper, table 18
 
 def train(data: str, train: TrainOptions) -> int:
     began = time.monotonic()
+    check_suffix("--output", train.output, ".safetensors")
     check_temporary_directory()  # for torch's optimizers and matplotlib
     with joined_processes(train.device) as (processes, device):
         quiet = train.quiet or not processes.is_first
