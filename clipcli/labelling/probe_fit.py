@@ -239,18 +239,28 @@ def minimise(
     return learned
 
 
-def _check(truth: Indices, classifier: Classifier) -> None:
+def check_scipy() -> None:
+    """Raises UsageError where it is not installed."""
     from importlib.util import find_spec
 
     if find_spec("scipy") is None:
         raise UsageError(
             'a probe is fitted by scipy; install it with: pip install "clipcli[probe]"'
         )
+
+
+def check_classes(classifier: Classifier) -> None:
+    """Raises UsageError for a label that is any of several classes."""
     if len(classifier.embeddings) != len(classifier.names):
         raise UsageError(
             "a label of several classes (any:) cannot be taught; leave out any: to average its"
             " words, or make labels of them"
         )
+
+
+def _check(truth: Indices, classifier: Classifier) -> None:
+    check_scipy()
+    check_classes(classifier)
     taught = np.unique(truth)
     if len(taught) < 2:
         found = classifier.names[taught[0]] if len(taught) else "no label"

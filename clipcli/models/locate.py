@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from clipcli.errors import CheckpointError, ModelError
 from clipcli.models import catalogue
@@ -54,6 +55,30 @@ def find_weights(path: Path) -> Path:
     raise CheckpointError(
         f"{path}: no weights found ({found}); expected {WEIGHTS_FILES[0]} beside config.json,"
         f" or one of {', '.join(WEIGHTS_FILES[1:])}"
+    )
+
+
+def kind_of(weights: Path) -> Literal["archive", "safetensors"]:
+    """What a file of tensors is, by its first bytes. Raises CheckpointError for anything else."""
+    try:
+        with weights.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise CheckpointError(f"{weights}: {error.strerror}; expected a checkpoint") from error
+    if start.startswith(b"PK\x03\x04"):
+        return "archive"
+    if start[8:9] == b"{":  # the length of a header of JSON comes first
+        return "safetensors"
+    if start[:1] == b"\x80":
+        raise CheckpointError(
+            f"{weights}: a bare pickle, which can run code when it is read; expected .safetensors"
+            " or an archive as torch.save has written since torch 1.6; save it again with one of"
+            " them"
+        )
+    found = f"begins with {start!r}" if start else "the file is empty"
+    raise CheckpointError(
+        f"{weights}: {found}; expected a TorchScript archive, a state dict saved by torch.save,"
+        " a .safetensors file, or a directory with config.json and model.safetensors"
     )
 
 

@@ -9,13 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pictures import save_truncated_jpeg
 from places import SHARED
 from program import Result, run
+from safetensors.numpy import save_file
 from sklearn.metrics import accuracy_score, precision_score, recall_score
 
 from clipcli.evaluation.metrics import wilson_interval
+from clipcli.models.catalogue import lite_path
 
 Cli = Callable[..., Result]
 NAMES = ("astronaut", "cat", "coffee", "galaxies", "photographer", "rocket")
@@ -263,9 +266,39 @@ def test_what_cannot_work_is_refused_before_anything_is_encoded(
         assert said in result.stderr
         assert result.stderr.count("\n") == 1
         assert result.stdout == b""
-    unwritable = measure(album, "-o", tmp_path / "no" / "such" / "eval.json")
-    assert unwritable.code == 1
-    assert "judged" not in unwritable.stderr
+    text = tmp_path / "text.pt"
+    text.write_text("no model")
+    for option, value, said in [
+        ("-o", tmp_path / "no" / "eval.json", f"there is no folder {tmp_path}/no; make it first"),
+        ("--report", tmp_path / "no" / "e.html", f"there is no folder {tmp_path}/no; make it f"),
+        ("--failures", tmp_path / "no" / "f.csv", f"there is no folder {tmp_path}/no; make it f"),
+        ("--compare", "vit-b/23", "no such file and no published model"),
+        ("--compare", text, "begins with b'no model'; expected a TorchScript archive"),
+        ("--compare", tmp_path, "no weights found"),
+    ]:
+        result = measure(album, option, value)
+        assert (result.code, result.stdout) == (1, b"")
+        assert said in result.stderr
+        assert "judged" not in result.stderr
+
+
+def test_a_later_model_that_is_none_costs_its_own_line_alone(
+    measure: Cli, album: Path, tmp_path: Path
+) -> None:
+    save_file({"weight": np.zeros(3, np.float32)}, tmp_path / "odd.safetensors")
+    other = tmp_path / "other"
+    other.symlink_to(lite_path())
+    odd = ("--compare", tmp_path / "odd.safetensors")
+    result = measure(album, *odd, "--compare", other, "-o", tmp_path / "e.json")
+    assert result.code == 3
+    assert f"clipcli: {tmp_path}/odd.safetensors is left out: " in result.stderr
+    rows = [line.split()[0] for line in result.stdout.decode().splitlines()[3:]]
+    assert rows == ["lite", str(other)]
+    assert len(measured(tmp_path / "e.json")["compared"]) == 1
+    # the first is looked at before any photograph is
+    alone = measure(album, "--model", tmp_path / "odd.safetensors", "--compare", "lite")
+    assert (alone.code, alone.stdout) == (1, b"")
+    assert "judged" not in alone.stderr
 
 
 def test_it_runs_as_a_program_from_the_working_directory(

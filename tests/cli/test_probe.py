@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +89,22 @@ def test_what_cannot_work_is_one_line(
     done = cli("probe", "fit", labelled, "--model", lite, *arguments)
     assert done.code == 2
     assert said in done.last_line
+
+
+def test_a_missing_package_and_labels_that_cannot_be_taught_are_said_before_photographs_are_read(
+    cli: Cli, lite: str, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "labels.txt").write_text("living_thing = any: cat | person\nthing\nplant\n")
+    fit = ("probe", "fit", labelled, "-o", tmp_path / "a.probe", "--model", lite)
+    several = cli(*fit, "--labels-file", tmp_path / "labels.txt")
+    monkeypatch.setitem(sys.modules, "scipy", None)  # as if it were not installed
+    for result, said in (
+        (several, "a label of several classes (any:) cannot be taught"),
+        (cli(*fit), 'install it with: pip install "clipcli[probe]"'),
+    ):
+        assert result.code == 2
+        assert said in result.last_line
+        assert "learned from" not in result.stderr
 
 
 def test_a_run_that_fails_leaves_the_old_probe(

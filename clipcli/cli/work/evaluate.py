@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
 from clipcli.cli.printing import print_text
+from clipcli.cli.work.inputs import check_models
 from clipcli.cli.work.labels import LabelledRun, check_several_labels, read_labelled
 from clipcli.cli.work.report import Report
 from clipcli.cli.work.tables import table_text
-from clipcli.errors import one_line
+from clipcli.errors import ExitCode, ModelError, UsageError, one_line
 from clipcli.evaluation import measure, page, tables
 from clipcli.evaluation.measure import Evaluation
 from clipcli.evaluation.metrics import Bin
@@ -51,6 +52,7 @@ def evaluate(
     check_several_labels(data.labelled, run.labels)
     if run.empty:
         logger.info(f"labels without a photograph: {', '.join(run.empty)}")
+    check_models([name for name in models[1:] if name], model.cache_dir, data.quiet)
     with ExitStack() as files:  # known to be writable before it starts
         json_file, page_file = (
             None if path is None else files.enter_context(PartFile(Path(path)))
@@ -75,22 +77,32 @@ def _measure(
     template_sets: Sequence[Templates],
     failures: str | None,
 ) -> tuple[list[Evaluation], list[Failure], int]:
-    """Evaluations, what could not be read, and the worst of the exit codes."""
+    """Evaluations, what could not be read, and the worst of the exit codes.
+
+    A later model that turns out to be none costs its own lines, not those of the others.
+    """
     failed: list[Failure] = []
     codes: list[int] = []
     measured: list[tuple[MadeBy, Classifier, list[Embedded]]] = []
     for name in models:
         report = Report("judged", run.report.quiet)
         run = replace(run, model=replace(run.model, model=name), report=report)
-        classifiers = run.classifiers(template_sets)
-        embedded: list[Embedded] = []
-        with report.failures_to(None if measured else failures):
-            for record in run.embedded():
-                if isinstance(record, Embedded):
-                    embedded.append(record)
-                else:
-                    failed.append(record)
-            codes.append(run.conclude())
+        try:
+            classifiers = run.classifiers(template_sets)
+            embedded: list[Embedded] = []
+            with report.failures_to(None if measured else failures):
+                for record in run.embedded():
+                    if isinstance(record, Embedded):
+                        embedded.append(record)
+                    else:
+                        failed.append(record)
+                codes.append(run.conclude())
+        except (ModelError, UsageError) as error:
+            if not measured:
+                raise
+            logger.warning(f"{name} is left out: {error}")
+            codes.append(ExitCode.PARTLY_READ)
+            continue
         made_by = run.embedder.spec.made_by(run.options.decode.name)
         for templates, classifier in zip(template_sets, classifiers, strict=True):
             measured.append((replace(made_by, templates=tuple(templates)), classifier, embedded))

@@ -17,10 +17,11 @@ from clipcli.cli.work import progress
 from clipcli.cli.work.report import Report
 from clipcli.embedding.embedder import Embedder
 from clipcli.embedding.local import RunOptions
-from clipcli.errors import ExitCode, UsageError
+from clipcli.errors import ExitCode, OutputError, UsageError
 from clipcli.files.rows import Writer
 from clipcli.files.suffixes import check_suffix
-from clipcli.models.default_model import wanted
+from clipcli.models.default_model import AUTO, wanted
+from clipcli.models.locate import find_weights, kind_of, locate
 from clipcli.models.request import ModelRequest
 from clipcli.photos import find
 from clipcli.photos.decode import DecodeOptions
@@ -44,6 +45,21 @@ def check_options(model: ModelOptions, photo: PhotoOptions, **files: str | None)
         if other != option:
             raise UsageError(f"--{other} and --{option} name the same file; give each its own")
     check_suffix("--failures", files.get("failures"), ".csv")
+    for path in filter(None, files.values()):
+        _check_folder(path)
+
+
+def _check_folder(path: str) -> None:
+    """Refuse now what could not be written at the end."""
+    folder = os.path.dirname(path) or os.curdir
+    try:
+        os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise OutputError(
+            f"{path}: cannot be written: there is no folder {folder}; make it first"
+        ) from error
+    except OSError:
+        pass  # whoever opens the file says why
 
 
 def find_photos(paths: Sequence[str] | None, photo: PhotoOptions) -> list[FoundFile]:
@@ -64,6 +80,17 @@ def _listed_on_stdin(nul_separated: bool) -> list[str]:
     except OSError as error:
         why = "is closed" if error.errno == errno.EBADF else f"cannot be read: {error.strerror}"
         raise UsageError(f"-: stdin {why}; expected a list of paths") from error
+
+
+def check_models(names: Sequence[str], cache_dir: str | None, quiet: bool) -> None:
+    """Have all these models on disk, downloaded if they are not, and known to be checkpoints.
+
+    Raises ModelError. Their tensors are only read when their turn comes.
+    """
+    with progress.of_download(quiet) as on_progress:
+        for name in names:
+            if name.lower() != AUTO:
+                kind_of(find_weights(locate(name, cache_dir, on_progress)))
 
 
 @dataclass

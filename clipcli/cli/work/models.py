@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clipcli.errors import one_line
 from clipcli.models.checkpoint import checkpoint
-from clipcli.models.locate import files_of
+from clipcli.models.locate import files_of, kind_of
 from clipcli.network.config import (
     EfficientNetLiteConfig,
     ResNetConfig,
@@ -23,8 +23,7 @@ def described(path: Path, activation: Activation | None) -> str:
     config = model.network.config
     text, px = config.text, config.vision.px
     n_parameters = sum(parameter.numel() for parameter in model.network.parameters())
-    with weights.open("rb") as file:
-        kind = "a PyTorch archive" if file.read(2) == b"PK" else "safetensors"
+    kind = "a PyTorch archive" if kind_of(weights) == "archive" else "safetensors"
     beside = "".join(f", with {config.name}" for config in configs)
     return (
         f"{one_line(str(path))}: a CLIP, {_family(config.vision)}\n"

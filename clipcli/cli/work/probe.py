@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,7 +22,7 @@ from clipcli.files.suffixes import check_suffix
 from clipcli.labelling.classifier import Classifier
 from clipcli.labelling.probe import ProbeOrigin
 from clipcli.labelling.probe_file import write_probe
-from clipcli.labelling.probe_fit import fit_probe
+from clipcli.labelling.probe_fit import check_classes, check_scipy, fit_probe
 from clipcli.labels.templates import choose_templates
 from clipcli.photos import truth
 
@@ -35,16 +36,19 @@ def fit(fit: FitOptions, data: LabelledOptions, model: ModelOptions, photo: Phot
     if fit.output is None and fit.shots is None:
         raise UsageError("expected -o FILE for the probe, or --shots 1,2,4,8 to measure, or both")
     check_suffix("--output", fit.output, ".probe", ".safetensors")
+    check_scipy()
     shots = _shots(fit.shots)
     templates = choose_templates(fit.template, fit.templates)
     run = read_labelled("probe fit", "learned from", data, model, photo, output=fit.output)
     if len(set(run.true_names.values())) < 2:
         raise UsageError(f"{data.labelled}: photographs of fewer than two labels; {truth.EXPECTED}")
+    _check_most(shots, min(Counter(run.true_names.values()).values()) - 1)
     with ExitStack() as stack:
         # known to be writable before it starts
         file = stack.enter_context(PartFile(Path(fit.output))) if fit.output else None
         stack.enter_context(run.report.failures_to(data.failures))
         (classifier,) = run.classifiers([templates])
+        check_classes(classifier)
         photos = run.embed_labelled()
         made_by = replace(photos.records[0].made_by, templates=tuple(templates))
         fitted = fit_probe(photos.embeddings, photos.rows, classifier, made_by)
@@ -60,18 +64,23 @@ def _print_curve(
     photos: EmbeddedPhotos, classifier: Classifier, shots: Sequence[int], fit: FitOptions
 ) -> None:
     most = most_shots(photos.rows)
+    _check_most(shots, most)
     measured = [n_shots for n_shots in shots if n_shots <= most]
-    if not measured:
-        raise UsageError(
-            f"--shots {fit.shots}: a label has {most + 1} photographs, of which one at least is"
-            " left to test; give fewer shots or more photographs"
-        )
     if len(measured) < len(shots):
         logger.info(f"a label has {most + 1} photographs: more than {most} not measured")
     points = learning_curve(
         photos.embeddings, photos.rows, classifier, measured, fit.splits, fit.seed
     )
     print_text("".join(f"{line}\n" for line in _table(points)))
+
+
+def _check_most(shots: Sequence[int], most: int) -> None:
+    """Refuse shots of which none can be measured."""
+    if shots and shots[0] > most:
+        raise UsageError(
+            f"--shots {','.join(map(str, shots))}: a label has {most + 1} photographs, of which one"
+            " at least is left to test; give fewer shots or more photographs"
+        )
 
 
 def _shots(text: str | None) -> list[int]:

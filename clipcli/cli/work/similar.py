@@ -99,10 +99,12 @@ def _first_part(query: str, is_text: bool, file: EmbeddingFile | None) -> QueryP
 def _search_photos(
     parts: Sequence[QueryPart], search: SearchOptions, run: PhotoRun
 ) -> Iterator[Record]:
+    """The answers; nothing is opened before the first is asked for, and the output is there."""
     if not run.needs_model:
-        return run.embedded()
+        yield from run.embedded()
+        return
     query = encode_query(parts, run.embedder, run.options, run.model.truncate)
-    return similar_photos(
+    yield from similar_photos(
         query, run.embedded(), search.top_k, search.min_similarity, _images(parts)
     )
 

@@ -23,7 +23,7 @@ from clipcli.models.checkpoint import (
     torch_archive,
 )
 from clipcli.models.checkpoint.finite import check_finite
-from clipcli.models.locate import find_weights
+from clipcli.models.locate import find_weights, kind_of
 from clipcli.models.model import Model
 from clipcli.network.clip import CLIP
 from clipcli.network.config import ClipConfig
@@ -113,28 +113,12 @@ def load(path: Path, activation: Activation | None = None) -> Model:
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors by name, and the metadata of a format that has any."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}; expected a checkpoint") from error
-    if start.startswith(b"PK\x03\x04"):
+    if kind_of(path) == "archive":
         return torch_archive.read(path), {}
-    if start[8:9] == b"{":  # the length of a header of JSON comes first
-        tensors, metadata = safetensors_file.read(path)
-        outlined = {name: tensor.to("meta") for name, tensor in tensors.items()}
-        outline.check(outlined, path.stat().st_size, path)
-        return tensors, metadata
-    if start[:1] == b"\x80":
-        raise CheckpointError(
-            f"{path}: a bare pickle, which can run code when it is read; expected .safetensors or"
-            " an archive as torch.save has written since torch 1.6; save it again with one of them"
-        )
-    found = f"begins with {start!r}" if start else "the file is empty"
-    raise CheckpointError(
-        f"{path}: {found}; expected a TorchScript archive, a state dict saved by torch.save,"
-        " a .safetensors file, or a directory with config.json and model.safetensors"
-    )
+    tensors, metadata = safetensors_file.read(path)
+    outlined = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    outline.check(outlined, path.stat().st_size, path)
+    return tensors, metadata
 
 
 def _check_strictly(network: CLIP, tensors: dict[str, Tensor], path: Path) -> None:
