@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # what is meant so surely that it is done
 SAME = {
     ("version",): ["--version"],
-    ("help",): ["--help"],
     ("models", "list"): ["models"],
     ("models", "ls"): ["models"],
     ("prompts", "list"): ["prompts"],

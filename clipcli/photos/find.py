@@ -51,7 +51,7 @@ def find_photos(
         elif os.path.lexists(path):
             yield from finder.once(Photo(path), _identity(path))
         else:
-            yield from finder.once(Failure(path, "no such file or folder"), _identity(path))
+            yield from finder.once(Failure(path, _why_missing(path)), _identity(path))
     yield from finder.passed_over()
 
 
@@ -62,6 +62,20 @@ def find_listed(named: str, table: str) -> Photo | Failure:
             return Photo(path)
     where = f"neither beside {os.path.basename(table)} nor in the working directory"
     return Failure(named, f"no such file: {where}")
+
+
+def _why_missing(path: str) -> str:
+    """With what was probably meant: shells, browsers and Windows name files in other ways."""
+    hint = ""
+    if "://" in path:
+        hint = "; nothing is downloaded, expected a file on this machine"
+    elif path.startswith("~"):
+        hint = "; ~ is your home folder only where it is not in quotes"
+    elif "\\" in path:
+        hint = f"; did you mean {path.replace(chr(92), '/')}"
+    elif any(character in path for character in "*?["):
+        hint = "; a pattern is for the shell, without quotes; expected a file or a folder"
+    return f"no such file or folder{hint}"
 
 
 def _identity(path: str) -> str:

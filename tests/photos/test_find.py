@@ -233,6 +233,21 @@ def test_missing_path_fails_and_the_others_go_on() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("https://example.org/a.jpg", "nothing is downloaded, expected a file on this machine"),
+        ("~/a.jpg", "~ is your home folder only where it is not in quotes"),
+        ("p\\a.jpg", "did you mean p/a.jpg"),
+        ("p/*.jpg", "a pattern is for the shell, without quotes; expected a file or a folder"),
+    ],
+)
+def test_a_missing_path_that_means_something_elsewhere_says_what(path: str, hint: str) -> None:
+    assert list(find.find_photos([path])) == [Failure(path, f"no such file or folder; {hint}")]
+    touch(path)
+    assert list(find.find_photos([path])) == [Photo(path)]
+
+
 def test_empty_path_is_refused() -> None:
     with pytest.raises(UsageError, match="an empty PATH"):
         list(find.find_photos([""]))
