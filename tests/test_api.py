@@ -21,7 +21,7 @@ from program import Result
 
 import clipcli
 import clipcli as clip
-from clipcli import Classified, Label, LabelRequest, MadeBy, Text
+from clipcli import Classified, Label, LabelRequest, MadeBy, Text, UsageError
 from clipcli.labelling import calibration_file
 
 WORDS = ("astronaut", "cat", "coffee", "galaxies", "photographer", "rocket")
@@ -167,19 +167,17 @@ def test_python_labels_as_the_command_does(
     assert len(printed) == 6
 
 
-def test_an_unknown_is_told_from_a_label_of_its_name(
-    encoder: clipcli.Encoder, example_photos: Path
-) -> None:
+def test_what_no_answer_could_be_read_by_is_refused_before_a_model_is_opened() -> None:
     cat = (Label("cat", (Text("cat"),)),)
-    named = classified(LabelRequest(cat, unknown="cat"), encoder, example_photos)
-    fitting = classified(LabelRequest(cat, multi_label=True), encoder, example_photos)
-    labels, is_unknown = zip(
-        *((one.label, one.is_unknown) for record in named for one in record.predictions),
-        strict=True,
-    )
-    assert labels == ("cat",) * 6
-    assert is_unknown == tuple(not record.predictions for record in fitting)
-    assert {*is_unknown} == {True, False}
+    for unknown in ("cat", " Cat "):
+        with pytest.raises(UsageError, match="cat is one of the labels"):
+            LabelRequest(cat, unknown=unknown)
+    with pytest.raises(UsageError, match="nature is one of the labels"):
+        calibrated(unknown="Nature")
+    with pytest.raises(UsageError, match="an empty name"):
+        LabelRequest(cat, unknown=" ")
+    with pytest.raises(UsageError, match=r"has 2 {} for the label"):
+        LabelRequest(cat, templates=("{} {}",))
 
 
 def test_no_label_is_an_unknown(encoder: clipcli.Encoder, example_photos: Path) -> None:

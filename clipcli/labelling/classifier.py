@@ -16,7 +16,6 @@ from clipcli.embedding.embedder import Embedder
 from clipcli.errors import TextTooLongError, UsageError
 from clipcli.labels.label import (
     Label,
-    check_templates,
     prompts_of_classes,
 )
 from clipcli.models.score import Floats, Score
@@ -67,7 +66,6 @@ def build_classifier(
     embedder: Embedder, labels: Sequence[Label], templates: Sequence[str], truncate: bool = False
 ) -> Classifier:
     """Encode every label's prompts, once. Raises UsageError, naming the label, for a bad one."""
-    check_templates(templates)
     of_labels = [prompts_of_classes(label, templates) for label in labels]
     of_classes = [some for classes in of_labels for some in classes]
     flat = [prompt for some in of_classes for prompt in some]

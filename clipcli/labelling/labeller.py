@@ -23,7 +23,13 @@ from clipcli.labelling.calibration_file import Calibration
 from clipcli.labelling.classifier import build_classifier
 from clipcli.labelling.multi_label import MultiLabelClassifier
 from clipcli.labelling.probe import Probe
-from clipcli.labels.label import DEFAULT_TEMPLATE, Label, prompts
+from clipcli.labels.label import (
+    DEFAULT_TEMPLATE,
+    Label,
+    check_templates,
+    check_unknown,
+    prompts,
+)
 from clipcli.photos.find import FoundFile
 from clipcli.records import Classified, Embedded, Failure, MadeBy, PassedOver, Prediction
 
@@ -70,6 +76,10 @@ class LabelRequest:
             raise UsageError(
                 f"{sum(given)} of labels, a calibration and a probe; expected one of them"
             )
+        check_templates(self.templates)
+        if self.unknown is not None:
+            labels = self.calibration.labels if self.calibration is not None else self.labels
+            check_unknown(self.unknown, [label.name for label in labels])
         if self.min_probability is not None and not 0 <= self.min_probability <= 1:
             raise UsageError(f"a min_probability of {self.min_probability}; expected 0 to 1")
         if self.probe is not None and (self.multi_label or self.judges_fit):

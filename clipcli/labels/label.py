@@ -91,13 +91,26 @@ def check_labels(labels: list[Label], source: str) -> list[Label]:
 
 
 def check_templates(templates: Sequence[str]) -> None:
-    """Raises UsageError for a template without the place for the label."""
+    """Raises UsageError for a template without exactly one place for the label."""
     for template in templates:
-        if PLACE not in template:
+        n_places = template.count(PLACE)
+        if n_places != 1:
             raise UsageError(
-                f"template {template!r} has no {PLACE} for the label to stand in;"
+                f"template {template!r} has {n_places or 'no'} {PLACE} for the label to stand in;"
                 f" expected one like {DEFAULT_TEMPLATE!r}"
             )
+
+
+def check_unknown(unknown: str, names: Iterable[str]) -> None:
+    """Raises UsageError for a name that no reader could tell from one of the labels' `names`."""
+    if not unknown.strip():
+        raise UsageError("--unknown: an empty name; expected one like other")
+    same = [name for name in names if name.strip().casefold() == unknown.strip().casefold()]
+    if same:
+        raise UsageError(
+            f"--unknown {unknown}: {same[0]} is one of the labels; give photographs that fit none"
+            " of them a name that is no label, like other"
+        )
 
 
 def prompts(label: Label, templates: Sequence[str]) -> list[str]:

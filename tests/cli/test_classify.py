@@ -141,13 +141,16 @@ def test_output_appears_whole_in_the_format_of_its_suffix(
         (("--labels", " , "), "--labels: no label in it"),
         (("--labels", "dog,cat,dog"), "dog given twice"),
         (("--labels", "dog", "--template", "a photo"), "template 'a photo' has no {}"),
+        (("--labels", "dog", "--template", "{} {}"), "template '{} {}' has 2 {}"),
+        (("--labels", "dog,cat", "--unknown", "Dog "), "dog is one of the labels"),
+        (("--labels", __file__), f"did you mean --labels-file {__file__}?"),
         (("--labels", "dog", "--reference", "--precision", "bf16"), "give one of them"),
         (("--labels", "dog", "--reference", "--fit", "pad"), "give one of them"),
         (
             ("--labels", "dog", "--labelz", "cat"),
             "--labelz: clipcli classify has no such option; did you mean --labels",
         ),
-        (("--labels", "dog", "--device", "tpu"), "expected auto, cpu, cuda, cuda:1 or mps"),
+        (("--labels", "dog,cat", "--device", "tpu"), "expected auto, cpu, cuda, cuda:1 or mps"),
         (("--labels", "dog", "-o", "x", "--failures", "x"), "name the same file"),
     ],
 )
@@ -159,6 +162,40 @@ def test_what_cannot_work_is_one_line_and_exit_code_2(
     assert result.stdout == b""
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--labels", "dog"), "probability 1; to ask whether it is there, --multi-label or --unkn"),
+        (("--labels", "polar bear"), "; if several were meant, --labels polar,bear; to ask"),
+        (("--labels", "dog;cat"), "; if several were meant, --labels dog,cat; to ask"),
+        (("--labels", "dog", "cat", "bird"), "; if several were meant, --labels dog,cat,bird; to"),
+        (("--labels", "dog,", "cat,", "bird"), "; if several were meant, --labels dog,cat,bird;"),
+        (("--labels", "dog", "--unknown", "other", "--min-probability", "0.5"), "gets it with"),
+        (("--labels-file", "listed.txt"), "dog,cat: the only label"),
+        (("--labels-file", "two.txt"), "dog, cat, bird: one label; if several were meant, one a"),
+        (("--labels", "dog cat bird", "--multi-label"), "one label; if several were meant, --lab"),
+        (("--labels", "dog cat", "--multi-label"), ""),
+        (("--labels", "a dog on grass", "--multi-label"), ""),
+        (("--labels", "dog", "--unknown", "other"), ""),
+        (("--labels", "folder,dog"), ""),
+        (("--labels", "folder", "--multi-label"), ""),
+        (("--labels-file", "honest.txt"), ""),
+    ],
+)  # fmt: skip
+def test_labels_that_are_seldom_meant_get_one_warning(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("listed.txt").write_text("dog,cat\n")
+    Path("two.txt").write_text("dog, cat, bird\ntiger\n")
+    Path("honest.txt").write_text("Paris, France\na dog, asleep\ngreat white shark\n")
+    lines = cli("classify", "missing.jpg", *arguments, "-q").stderr.splitlines()
+    warnings = [line for line in lines if "no such file" not in line and "not one" not in line]
+    assert len(warnings) == (1 if said else 0)
+    assert all(said in line for line in warnings)
 
 
 def test_an_unknown_model_names_the_published_ones(cli: Cli, example_photos: Path) -> None:
@@ -236,7 +273,7 @@ def test_a_long_picture_is_counted_as_judged_by_its_middle(
 
 
 def test_quiet_says_nothing_when_all_is_well(classify: Cli, example_photos: Path) -> None:
-    assert classify(example_photos, "--labels", "dog", "--quiet").stderr == ""
+    assert classify(example_photos, "--labels", "dog,cat", "--quiet").stderr == ""
 
 
 def test_a_list_on_stdin_is_tried_file_by_file(

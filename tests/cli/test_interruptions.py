@@ -121,7 +121,7 @@ def test_a_run_that_was_started_with_sigint_ignored_goes_on_to_its_end(
 
 
 def test_a_closed_pipe_ends_quietly(lite: str, many_photos: Path) -> None:
-    arguments = ("--labels", "dog", "--model", lite, "--batch-size", 4, "--format", "jsonl")
+    arguments = ("--labels", "dog,cat", "--model", lite, "--batch-size", 4, "--format", "jsonl")
     with subprocess.Popen(
         command("classify", many_photos, *arguments),
         stdout=subprocess.PIPE,
@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_line_and_the_rows_so_far_are_named(
 def test_a_full_disk_behind_stdout_is_one_line(lite: str, example_photos: Path) -> None:
     with open("/dev/full", "wb") as full:
         process = subprocess.run(
-            command("classify", example_photos, "--labels", "dog", "--model", lite),
+            command("classify", example_photos, "--labels", "dog,cat", "--model", lite),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -174,7 +174,7 @@ def test_a_second_run_into_the_same_file_is_refused(
 ) -> None:
     with (tmp_path / "rows.csv.part").open("wb") as part:
         fcntl.flock(part, fcntl.LOCK_EX)
-        arguments = ("--labels", "dog", "--model", lite, "-o", tmp_path / "rows.csv")
+        arguments = ("--labels", "dog,cat", "--model", lite, "-o", tmp_path / "rows.csv")
         result = run("classify", example_photos, *arguments)
     assert result.code == 4
     assert "another run is writing it" in result.last_line

@@ -258,7 +258,7 @@ def test_errors_are_shown_on_a_terminal(
     damaged = tmp_path / f"{name}.pt"
     damaged.write_text("damaged")
     held = tmp_path / f"{name}.csv"
-    one = ("classify", album / NAMES[0], "--labels", "dog", "--quiet", "--model")
+    one = ("classify", album / NAMES[0], "--labels", "dog,cat", "--quiet", "--model")
     eval_ = ("eval", album, "--quiet", "--model", lite)
     runs = [
         (name,),
@@ -320,7 +320,7 @@ def test_what_is_said_and_printed_beside_rows_is_shown_on_a_terminal(
     for some in NAMES[-2:]:
         shutil.copytree(album / some, two / some)
     template = f"{''.join(COMMANDS[:2])}\n{{}}"
-    with_bar = ("classify", "--labels", "dog", "--model", lite)
+    with_bar = ("classify", "--labels", "dog,cat", "--model", lite)
     runs: dict[str, tuple[object, ...]] = {
         "failures": (*with_bar, broken),
         "json": (*with_bar, photo, "--format", "json"),

@@ -202,8 +202,10 @@ def test_texts_are_one_a_line_as_they_stand(tmp_path: Path) -> None:
         read_texts_file(str(path))
 
 
-def test_template_without_a_place_for_the_label_is_refused() -> None:
-    check_templates(["{}", "a {} and a {}", "a {{}}"])
+def test_template_without_exactly_one_place_for_the_label_is_refused() -> None:
+    check_templates(["{}", "a {{}}"])
+    with pytest.raises(UsageError, match=r"template 'a {} and a {}' has 2 {} for the label"):
+        check_templates(["a {} and a {}"])
     with pytest.raises(UsageError) as caught:
         check_templates(["a photo of a {}.", "a photo of a {label}."])
     assert str(caught.value) == (

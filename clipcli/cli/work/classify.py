@@ -8,6 +8,7 @@ from clipcli.cli.options import LabelOptions, ModelOptions, OutputOptions, Photo
 from clipcli.cli.work import output
 from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
 from clipcli.cli.work.labels import read_label_request
+from clipcli.cli.work.meant_labels import warn_of_labels
 from clipcli.cli.work.report import Report
 from clipcli.files.rows import CLASSIFY_COLUMNS
 from clipcli.labelling.labeller import LabelRequest, classify_photos, open_labeller
@@ -25,6 +26,7 @@ def classify(
     format = output.choose_format(out, Classified)
     report = Report("labelled", out.quiet)
     request = read_label_request(label)
+    warn_of_labels(request.labels, label, paths)
     run = PhotoRun(find_photos(paths, photo), model, photo, report)
     rows = output.open_rows(out, format, CLASSIFY_COLUMNS)
     return run.write(_classified(run, request), rows, out.failures)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from clipcli.cli.options import LabelledOptions, LabelOptions, ModelOptions, PhotoOptions
 from clipcli.cli.work.inputs import PhotoRun, check_options
+from clipcli.cli.work.meant_labels import refuse_file_as_label
 from clipcli.cli.work.report import Report
 from clipcli.errors import ExitCode, UsageError
 from clipcli.labelling.calibration_file import read_calibration
@@ -70,7 +71,11 @@ def read_labels(labels: Sequence[str] | None, labels_file: str | None) -> list[L
         raise UsageError("--labels and --labels-file both name the labels; give one of them")
     if labels_file is not None:
         return read_labels_file(labels_file)
-    return None if labels is None else parse_labels(labels)
+    if labels is None:
+        return None
+    parsed = parse_labels(labels)
+    refuse_file_as_label(parsed)
+    return parsed
 
 
 def _note_foreign_labels(labels: Sequence[Label]) -> None:
