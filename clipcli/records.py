@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Fit = Literal["crop", "pad", "squash"]
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 Activation = Literal["quickgelu", "gelu"]
+Scoring = Literal["softmax", "presence", "calibrated", "probe"]
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,18 @@ class Failure:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One label of one photograph. `probability` is after the softmax over all labels,
+    """One label of one photograph. `probability` is what the record's `scoring` makes of it,
     `similarity` the cosine between the photograph and the label's prompts.
 
     `is_unknown`: no label fits, and `label` is the name for that, which is no label of its own.
+    `is_accepted`: the label is meant to stand, and is not merely listed behind the best one.
     """
 
     label: str
     probability: float
     similarity: float
     is_unknown: bool = False
+    is_accepted: bool = False
 
 
 class _Answer:
@@ -91,13 +94,19 @@ class _Answer:
 
 @dataclass(frozen=True)
 class Classified(_Answer):
-    """A photograph and its best labels, best first."""
+    """A photograph and its best labels, best first.
+
+    `scoring` says what the probabilities are: of the `softmax` over all labels; of each label's
+    `presence`, whatever the others are, as the model has it or `calibrated` with photographs; or of
+    the softmax of a `probe`.
+    """
 
     path: str
     predictions: tuple[Prediction, ...]
     made_by: MadeBy
     middle_only: bool = False
     recalled: bool = False
+    scoring: Scoring = "softmax"
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ WAYS_TO_LABEL: dict[str, tuple[tuple[object, ...], Callable[[], LabelRequest]]] 
         lambda: LabelRequest(probe=clipcli.read_probe(str(PROBE)), top_k=2),
     ),
 }
+# of the ways whose probabilities are not the softmax over all labels
+SCORING = {"multi-label": "presence", "calibrated multi-label": "calibrated", "probe": "probe"}
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +159,17 @@ def test_python_labels_as_the_command_does(
                     "label": one.label,
                     "probability": round(one.probability, 6),
                     "similarity": round(one.similarity, 6),
+                    "accepted": one.is_accepted,
                 }
                 for one in record.predictions
             ],
+            "scoring": record.scoring,
             "model": record.model,
         }
         for record in classified(request(), encoder, example_photos)
     ] == printed
     assert len(printed) == 6
+    assert {one["scoring"] for one in printed} == {SCORING.get(way, "softmax")}
 
 
 def test_what_no_answer_could_be_read_by_is_refused_before_a_model_is_opened() -> None:

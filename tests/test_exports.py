@@ -81,6 +81,7 @@ ALIASES = {
     "Paths",
     "Precision",
     "Resample",
+    "Scoring",
 }
 # had by `load`, `open`, `of` and `from_spec`: their constructors take what is not public
 NOT_MADE_BY_HAND = {"CLIP", "Embedder", "Encoder"}

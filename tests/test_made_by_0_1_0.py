@@ -77,6 +77,10 @@ def assert_same_answers(now: list[Any], then: list[Any], tolerance: float) -> No
             return {name: split(one, numbers) for name, one in value.items()}
         return [split(one, numbers) for one in value] if isinstance(value, list) else value
 
+    for row in now:  # what later versions say besides
+        row.pop("scoring", None)
+        for one in row.get("predictions", ()):
+            del one["accepted"]
     numbers_now: list[float] = []
     numbers_then: list[float] = []
     assert split(now, numbers_now) == split(then, numbers_then)

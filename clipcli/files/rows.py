@@ -17,12 +17,15 @@ from clipcli.errors import one_line
 from clipcli.records import Classified, Embedded, EmbeddedText, Failure, Match, Record
 
 if TYPE_CHECKING:
-    from clipcli.records import Embedding
+    from clipcli.records import Embedding, Prediction
 
 RowFormat = Literal["csv", "json", "jsonl"]
-CLASSIFY_COLUMNS = ("path", "rank", "label", "probability", "similarity")
+CLASSIFY_COLUMNS = (
+    *("path", "rank", "label", "probability", "similarity"),
+    *("accepted", "scoring", "model"),  # what comes later goes behind
+)
 FAILURE_COLUMNS = ("path", "error")
-SIMILAR_COLUMNS = ("path", "rank", "similarity")
+SIMILAR_COLUMNS = ("path", "rank", "similarity", "model")
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -170,14 +173,15 @@ def csv_rows(record: Record) -> list[list[object]]:
     """The rows of one record, in the order of its command's columns."""
     match record:
         case Classified(path, predictions):
+            origin = (record.scoring, record.model)
             return [
-                [path, rank, p.label, f"{p.probability:.6f}", f"{p.similarity:.6f}"]
+                [path, rank, p.label, *_scores(p), *origin]
                 for rank, p in enumerate(predictions, start=1)
-            ] or [[path, 0, "", "", ""]]  # no label fits, but each photograph has a row
+            ] or [[path, 0, "", "", "", "false", *origin]]  # none fits: a row all the same
         case Embedded(name, embedding) | EmbeddedText(name, embedding):
             return [[name, *(str(value) for value in embedding)]]
         case Match(path, rank, similarity):
-            return [[path, rank, f"{similarity:.6f}"]]
+            return [[path, rank, f"{similarity:.6f}", record.model]]
         case Failure():
             return []
 
@@ -190,10 +194,16 @@ def json_object(record: Record) -> dict[str, Any]:
                     "label": p.label,
                     "probability": round(p.probability, 6),
                     "similarity": round(p.similarity, 6),
+                    "accepted": p.is_accepted,
                 }
                 for p in predictions
             ]
-            return {"path": path, "predictions": listed, "model": record.model}
+            return {
+                "path": path,
+                "predictions": listed,
+                "scoring": record.scoring,
+                "model": record.model,
+            }
         case Embedded(path, embedding):
             return {"path": path, "embedding": _numbers(embedding), "model": record.model}
         case EmbeddedText(text, embedding):
@@ -207,6 +217,12 @@ def json_object(record: Record) -> dict[str, Any]:
             }
         case Failure(path, error):
             return {"path": path, "error": error}
+
+
+def _scores(prediction: Prediction) -> tuple[str, str, str]:
+    """Probability, similarity, and whether it is accepted: a word that pandas reads as bool."""
+    accepted = "true" if prediction.is_accepted else "false"
+    return f"{prediction.probability:.6f}", f"{prediction.similarity:.6f}", accepted
 
 
 def _numbers(embedding: Embedding) -> list[float]:

@@ -31,7 +31,7 @@ from clipcli.labels.label import (
     prompts,
 )
 from clipcli.photos.find import FoundFile
-from clipcli.records import Classified, Embedded, Failure, MadeBy, PassedOver, Prediction
+from clipcli.records import Classified, Embedded, Failure, MadeBy, PassedOver, Prediction, Scoring
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +42,13 @@ N_NAMED = 10  # of the labels without evidence
 class Labeller:
     """Embeddings to labels; `made_by` says whose embeddings it understands.
 
-    label: float32 [n, d], unit length -> the labels of each photograph, best first.
+    label: float32 [n, d], unit length -> the labels of each photograph, best first. scoring: what
+    their probabilities are, see `Classified`.
     """
 
     made_by: MadeBy
     label: Callable[[NDArray[np.float32]], list[tuple[Prediction, ...]]]
+    scoring: Scoring = "softmax"
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def classify_photos(
                     labeller.made_by,
                     record.middle_only,
                     record.recalled,
+                    labeller.scoring,
                 )
             else:
                 yield record
@@ -130,7 +133,8 @@ def open_labeller(
         made_by = request.probe.origin.made_by
         check_made_by(made_by, now, request.source, "fit a probe on this model")
         made_by = replace(now, probe=request.probe.digest())
-        return Labeller(made_by, partial(request.probe.label_photos, top_k=request.top_k or 1))
+        label = partial(request.probe.label_photos, top_k=request.top_k or 1)
+        return Labeller(made_by, label, "probe")
     labels, templates = request.labels, request.templates
     backgrounds: tuple[str, ...] = multi_label.BACKGROUND_PROMPTS
     thresholds = None
@@ -149,6 +153,9 @@ def open_labeller(
         label = partial(zero_shot.label_photos, classifier=classifier, top_k=request.top_k or 1)
         return Labeller(made_by, label)
     judge = MultiLabelClassifier(classifier, embedder.encode_texts(backgrounds), thresholds)
+    scoring: Scoring = "softmax"
+    if request.multi_label:
+        scoring = "presence" if thresholds is None else "calibrated"
     label = partial(
         multi_label.label_photos if request.multi_label else multi_label.label_photos_that_fit,
         judge=judge,
@@ -156,7 +163,7 @@ def open_labeller(
         min_probability=request.min_probability,
         unknown=request.unknown,
     )
-    return Labeller(made_by, label)
+    return Labeller(made_by, label, scoring)
 
 
 def note_labels_without_evidence(embedder: Embedder, labels: Sequence[Label]) -> None:

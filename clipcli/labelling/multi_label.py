@@ -109,13 +109,14 @@ def label_photos(
     floor = DEFAULT_MIN_PROBABILITY if min_probability is None else min_probability
     chances = probabilities(embeddings, judge)
     cosines = judge.classifier.label_cosines(embeddings)
+    names = judge.classifier.names
     labelled = []
     for chance, cosine in zip(chances, cosines, strict=True):
         # ties as in zero_shot.label_photos
         order = np.argsort(-chance.astype(np.float32), kind="stable")
         kept = [label for label in order if chance[label] >= floor][:top_k]
         there = tuple(
-            Prediction(judge.classifier.names[label], float(chance[label]), float(cosine[label]))
+            Prediction(names[label], float(chance[label]), float(cosine[label]), is_accepted=True)
             for label in kept
         )
         labelled.append(there or _none(unknown, chance.max(), cosine.max()))

@@ -30,7 +30,10 @@ def label_photos(
 def best_labels(
     names: tuple[str, ...], order: Floats, probabilities: Floats, cosines: Floats, top_k: int
 ) -> list[tuple[Prediction, ...]]:
-    """The labels of highest `order` for each photograph; all three are [n, n_labels]."""
+    """The labels of highest `order` for each photograph, the first one accepted.
+
+    order, probabilities and cosines: [n, n_labels].
+    """
     # ties are decided on the digits that a float32 has, not on the noise behind them
     best = np.argsort(-order.astype(np.float32), axis=1, kind="stable")[:, :top_k]
     rows = zip(
@@ -41,8 +44,8 @@ def best_labels(
     )
     return [
         tuple(
-            Prediction(names[label], probability, similarity)
-            for label, probability, similarity in zip(*row, strict=True)
+            Prediction(names[label], probability, similarity, is_accepted=rank == 0)
+            for rank, (label, probability, similarity) in enumerate(zip(*row, strict=True))
         )
         for row in rows
     ]

@@ -49,7 +49,10 @@ def test_each_photograph_gets_one_row_in_the_order_of_names(
 ) -> None:
     result = classify(example_photos, "--labels", "dog,cat,tiger")
     assert result.code == 0
-    assert result.stdout.splitlines()[0] == b"path,rank,label,probability,similarity"
+    assert (
+        result.stdout.splitlines()[0]
+        == b"path,rank,label,probability,similarity,accepted,scoring,model"
+    )
     assert [row["path"] for row in result.rows] == [f"{example_photos}/{n}.jpg" for n in NAMES]
     assert {row["label"] for row in result.rows} <= {"dog", "cat", "tiger"}
     assert "7 files: 6 labelled, 1 passed over, 0 failed" in result.last_line
@@ -66,6 +69,33 @@ def test_top_k_rows_are_ranked_and_all_probabilities_sum_to_one(
     assert similarities == sorted(similarities, reverse=True)
 
 
+def test_a_row_says_whether_its_label_stands_how_it_was_scored_and_by_which_model(
+    classify: Cli, example_photos: Path
+) -> None:
+    photos = (example_photos / "cat.jpg", example_photos / "galaxies.jpg")
+
+    def rows(*options: object) -> list[list[str]]:
+        found = classify(*photos, "--labels", "cat,dog", *options).rows
+        assert {row["model"] for row in found} == {"lite"}
+        columns = ("rank", "label", "accepted", "scoring")
+        return [[row[name] for name in columns] for row in found]
+
+    galaxies_best, galaxies_next = (row[1] for row in rows("--top-k", 2)[2:])
+    assert rows("--top-k", 2) == [
+        ["1", "cat", "true", "softmax"],
+        ["2", "dog", "false", "softmax"],
+        ["1", galaxies_best, "true", "softmax"],
+        ["2", galaxies_next, "false", "softmax"],
+    ]
+    fits_none = ("--min-probability", 1)
+    other = ["1", "other", "false"]
+    assert rows("--multi-label", *fits_none) == [["0", "", "false", "presence"]] * 2
+    assert rows("--multi-label", "--unknown", "other", *fits_none) == [[*other, "presence"]] * 2
+    assert rows("--unknown", "other", *fits_none) == [[*other, "softmax"]] * 2
+    both = rows("--multi-label", "--min-probability", 0)
+    assert [row[2] for row in both] == ["true"] * 4
+
+
 def test_json_is_an_array_and_json_lines_are_the_same_objects(
     classify: Cli, example_photos: Path
 ) -> None:
@@ -74,7 +104,7 @@ def test_json_is_an_array_and_json_lines_are_the_same_objects(
     assert array == classify(*arguments, "jsonl").objects
     assert [item["path"] for item in array] == [f"{example_photos}/{n}.jpg" for n in NAMES]
     assert [set(item["predictions"][0]) for item in array] == [
-        {"label", "probability", "similarity"}
+        {"label", "probability", "similarity", "accepted"}
     ] * 6
 
 
@@ -302,7 +332,7 @@ def test_a_pipeline_carries_nothing_but_json(
     done = subprocess.run(["sh", "-c", pipeline], capture_output=True, text=True, check=True)
     assert sorted(done.stdout.splitlines()) == [
         '["error","path"]',
-        '["model","path","predictions"]',
+        '["model","path","predictions","scoring"]',
     ]
 
 

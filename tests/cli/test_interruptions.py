@@ -51,7 +51,7 @@ def test_an_interrupted_run_keeps_its_rows_beside_the_untouched_output(
     assert "Traceback" not in stderr
     assert output.read_text() == "before\n"
     rows = part.read_text().splitlines()
-    assert rows[0] == "path,rank,label,probability,similarity"
+    assert rows[0] == "path,rank,label,probability,similarity,accepted,scoring,model"
     assert 5 <= len(rows) < 301
     assert all(row.count(",") == 4 for row in rows)
 

@@ -220,11 +220,14 @@ def test_rows_and_tables_are_shown_on_a_terminal_and_bytes_in_a_pipe(
     def to_csv(rows: Iterable[Sequence[object]]) -> bytes:
         return as_csv(rows).encode("utf-8", "surrogateescape")
 
-    header = ["path", "rank", "label", "probability", "similarity"]
+    header = ["path", "rank", "label", "probability", "similarity", "accepted", "scoring", "model"]
+
+    def scores(prediction: dict[str, float]) -> list[str]:
+        return [f"{prediction[name]:.6f}" for name in ("probability", "similarity")]
+
     best = [(one["path"], 1, one["predictions"][0]) for one in objects]
     assert pipe["classify csv"] == to_csv(
-        [header]
-        + [[*i, p["label"], f"{p['probability']:.6f}", f"{p['similarity']:.6f}"] for *i, p in best]
+        [header] + [[*i, p["label"], *scores(p), "true", "softmax", "lite"] for *i, p in best]
     )
     assert pipe["classify jsonl"] == b"".join(to_json(one) + b"\n" for one in objects)
     assert pipe["classify json"] == b"[\n " + b",\n ".join(map(to_json, objects)) + b"\n]\n"

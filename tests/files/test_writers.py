@@ -33,8 +33,11 @@ from clipcli.files.rows import (
 from clipcli.records import Classified, Embedded, EmbeddedText, Failure, Match, Prediction
 
 CAT = Classified(
-    "cat.jpg", (Prediction("cat", 0.98765432, 0.25), Prediction("猫", 0.0123, -0.1)), LITE
+    "cat.jpg",
+    (Prediction("cat", 0.98765432, 0.25, is_accepted=True), Prediction("猫", 0.0123, -0.1)),
+    LITE,
 )
+NONE = Classified("sky.jpg", (), LITE, scoring="calibrated")
 FAILED = Failure("half.jpg", "damaged picture: image file is truncated")
 ODD_NAMES = [
     "two\nlines.jpg",
@@ -59,18 +62,20 @@ def written(format: str, *records: Record, columns: tuple[str, ...] = CLASSIFY_C
 
 
 def test_csv_has_a_row_for_each_prediction_and_none_for_a_failure() -> None:
-    assert written("csv", CAT, FAILED).decode() == (
-        "path,rank,label,probability,similarity\n"
-        "cat.jpg,1,cat,0.987654,0.250000\n"
-        "cat.jpg,2,猫,0.012300,-0.100000\n"
+    assert written("csv", CAT, FAILED, NONE).decode() == (
+        "path,rank,label,probability,similarity,accepted,scoring,model\n"
+        "cat.jpg,1,cat,0.987654,0.250000,true,softmax,lite\n"
+        "cat.jpg,2,猫,0.012300,-0.100000,false,softmax,lite\n"
+        "sky.jpg,0,,,,false,calibrated,lite\n"
     )
 
 
 def test_json_lines_have_an_object_a_line() -> None:
     assert written("jsonl", CAT, FAILED).decode() == (
         '{"path": "cat.jpg", "predictions": ['
-        '{"label": "cat", "probability": 0.987654, "similarity": 0.25}, '
-        '{"label": "猫", "probability": 0.0123, "similarity": -0.1}], "model": "lite"}\n'
+        '{"label": "cat", "probability": 0.987654, "similarity": 0.25, "accepted": true}, '
+        '{"label": "猫", "probability": 0.0123, "similarity": -0.1, "accepted": false}], '
+        '"scoring": "softmax", "model": "lite"}\n'
         '{"path": "half.jpg", "error": "damaged picture: image file is truncated"}\n'
     )
 
@@ -87,7 +92,7 @@ def test_json_is_one_array() -> None:
 @pytest.mark.parametrize(
     ("format", "expected"),
     [
-        ("csv", b"path,rank,label,probability,similarity\n"),
+        ("csv", b"path,rank,label,probability,similarity,accepted,scoring,model\n"),
         ("json", b"[]\n"),
         ("jsonl", b""),
         ("paths", b""),
@@ -124,7 +129,7 @@ def test_bare_paths_end_in_newlines_or_nuls() -> None:
 def test_matches_in_csv() -> None:
     match = Match("a,b.jpg", 1, 0.5, LITE)
     assert written("csv", match, columns=SIMILAR_COLUMNS) == (
-        b'path,rank,similarity\n"a,b.jpg",1,0.500000\n'
+        b'path,rank,similarity,model\n"a,b.jpg",1,0.500000,lite\n'
     )
 
 
@@ -164,13 +169,13 @@ def test_odd_names_come_back_from_json(name: str) -> None:
 def test_odd_names_come_back_from_csv(name: str) -> None:
     data = written("csv", Match(name, 1, 0.5, LITE), columns=SIMILAR_COLUMNS)
     text = data.decode("utf-8", "surrogateescape")
-    assert [*csv.reader(io.StringIO(text, newline=""))][1:] == [[name, "1", "0.500000"]]
+    assert [*csv.reader(io.StringIO(text, newline=""))][1:] == [[name, "1", "0.500000", "lite"]]
 
 
 def test_name_that_is_no_utf8_keeps_its_bytes_in_csv_and_is_escaped_in_json() -> None:
     match = Match(os.fsdecode(b"caf\xe9.jpg"), 1, 0.5, LITE)
     assert written("csv", match, columns=SIMILAR_COLUMNS) == (
-        b"path,rank,similarity\ncaf\xe9.jpg,1,0.500000\n"
+        b"path,rank,similarity,model\ncaf\xe9.jpg,1,0.500000,lite\n"
     )
     assert written("jsonl", match) == (
         b'{"path": "caf\\udce9.jpg", "rank": 1, "similarity": 0.5, "model": "lite"}\n'
