@@ -10,7 +10,7 @@
     ├── EmbeddingFileError        1   a file of embeddings that cannot be read
     ├── CacheError                1   a cache that `clipcli cache` cannot look after
     ├── OutputError               1   results that cannot be written
-    ├── NothingReadError          1   not one photograph could be read
+    ├── NothingReadError          1   not one photograph could be read, or none was there
     └── LockedError               4   another run holds the lock
     ClosedPipeError               0   who read our output has had enough
     StoppedError            130, 143  Ctrl-C, SIGTERM
@@ -91,7 +91,7 @@ class OutputError(ClipcliError):
 
 
 class NothingReadError(ClipcliError):
-    """There were photographs, and not one could be read."""
+    """Not one photograph could be read, or none was there."""
 
 
 class LockedError(ClipcliError):

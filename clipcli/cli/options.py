@@ -171,6 +171,10 @@ class OutputOptions:
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")
     ] = None
     failures: Failures = None
+    allow_empty: Annotated[
+        bool,
+        typer.Option("--allow-empty", help="No photographs are all right, and give no rows."),
+    ] = False
     quiet: Quiet = False
 
 

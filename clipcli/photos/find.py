@@ -15,6 +15,7 @@ from clipcli.photos.formats import is_picture, why_unreadable
 from clipcli.records import Failure, PassedOver, Photo
 
 FoundFile = Photo | PassedOver | Failure
+NO_PHOTOGRAPH = "no photograph in this folder"
 
 
 def read_path_list(stream: BinaryIO, nul_separated: bool) -> list[str]:
@@ -33,21 +34,29 @@ def read_path_list(stream: BinaryIO, nul_separated: bool) -> list[str]:
 
 
 def find_photos(
-    paths: Iterable[str], *, recursive: bool = True, exclude: Sequence[str] = ()
+    paths: Iterable[str],
+    *,
+    recursive: bool = True,
+    exclude: Sequence[str] = (),
+    empty_fails: bool = False,
 ) -> Iterator[FoundFile]:
     """Files of all `paths` in their order, those of a folder by name, each file once.
 
     A path that is a file is always tried. In folders, hidden files, files that match one of the
     `exclude` globs (by name, or by path below the folder) and files whose suffix is no picture's
     are passed over, and links to folders are not followed. What is passed over comes last: a later
-    path or link may still lead to it.
+    path or link may still lead to it. With `empty_fails` a PATH that is a folder without a
+    photograph is a `Failure`: it may be a disk that is not mounted.
     """
     finder = _Finder(recursive, exclude)
     for path in paths:
         if not path:
             raise UsageError("an empty PATH; expected a file, a folder, or -")
         if os.path.isdir(path):
+            n_before = finder.n_tried
             yield from finder.walk(path)
+            if empty_fails and finder.n_tried == n_before:
+                yield from finder.once(Failure(path, NO_PHOTOGRAPH), _identity(path))
         elif os.path.lexists(path):
             yield from finder.once(Photo(path), _identity(path))
         else:
@@ -89,10 +98,12 @@ class _Finder:
     def __init__(self, recursive: bool, exclude: Sequence[str]) -> None:
         self.recursive = recursive
         self.exclude = exclude
+        self.n_tried = 0  # as often as they were met
         self.met: set[str] = set()
         self.left: dict[str, str] = {}  # identity -> path
 
     def once(self, record: FoundFile, identity: str) -> Iterator[FoundFile]:
+        self.n_tried += 1
         if identity not in self.met:
             self.met.add(identity)
             yield record

@@ -126,11 +126,63 @@ def test_a_failure_has_no_row_in_csv(classify: Cli, album: Path) -> None:
     assert [row["path"] for row in classify(album, "--labels", "dog").rows] == [f"{album}/a.jpg"]
 
 
-def test_an_empty_folder_is_nothing_to_do(classify: Cli, tmp_path: Path) -> None:
-    result = classify(tmp_path, "--labels", "dog")
-    assert (result.code, result.rows) == (0, [])
+COMMANDS: dict[str, tuple[object, ...]] = {
+    "classify": ("classify", "--labels", "dog,cat"),
+    "embed": ("embed",),
+    "similar": ("similar", "cat", "--text"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_rows_are_never_replaced_by_none(
+    cli: Cli, lite: str, tmp_path: Path, command: str, example_photos: Path
+) -> None:
+    empty, texts = tmp_path / "empty", tmp_path / "texts"
+    empty.mkdir()
+    texts.mkdir()
+    (texts / "a.txt").touch()
+    old, new, failures = (tmp_path / name for name in ("old.csv", "new.csv", "failures.csv"))
+    old.write_text("yesterday's rows\n")
+
+    def on(*arguments: object) -> Result:
+        return cli(*COMMANDS[command], "--model", lite, *arguments)
+
+    for more in ((), ("-q",)):
+        result = on(empty, texts, "-o", old, "--failures", failures, *more)
+        assert (result.code, result.stdout) == (1, b"")
+        assert result.stderr == (
+            f"clipcli: {empty}, {texts}: no photograph in these folders, 1 file passed over;"
+            f" {old} stays as it was; --allow-empty, if that is all right\n"
+        )
+    assert failures.read_text() == (
+        f"path,error\n{empty},no photograph in this folder\n{texts},no photograph in this folder\n"
+    )
+    assert on(empty, "-o", new).code == 1
+    assert {*tmp_path.iterdir()} == {empty, texts, old, failures}
+
+    result = on(empty, example_photos / "cat.jpg", "-q", "--failures", failures)
+    assert (result.code, len(result.rows)) == (3, 1)
+    assert result.stderr == f"clipcli: {empty}: no photograph in this folder\n"
+    assert len(failures.read_text().splitlines()) == 2
+    assert old.read_text() == "yesterday's rows\n"
+
+    result = on(texts, "--allow-empty", "-o", old, "--format", "jsonl")
     assert "nothing to do" in result.last_line
-    assert classify(tmp_path, "--labels", "dog", "--format", "json").stdout == b"[]\n"
+    assert (result.code, old.read_text()) == (0, "yesterday's rows\n" if command == "embed" else "")
+
+
+def test_an_empty_list_on_stdin_is_all_well_and_keeps_the_old_rows(
+    lite: str, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_text("yesterday's rows\n")
+    arguments = ("classify", "-", "--labels", "dog,cat", "--model", lite)
+    result = run(*arguments, "-o", old)
+    assert (result.code, old.read_text()) == (0, "yesterday's rows\n")
+    assert f"{old} stays as it was" in result.last_line
+    assert run(*arguments, "-o", new).code == 0
+    assert new.read_text().startswith("path,rank,")
+    assert run(*arguments, "--format", "json").stdout == b"[]\n"
 
 
 def test_a_missing_path_is_named_and_the_rest_is_done(classify: Cli, example_photos: Path) -> None:

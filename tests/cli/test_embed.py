@@ -98,7 +98,9 @@ def test_a_failed_photograph_has_no_row_and_exit_code_3(
 
 def test_an_empty_folder_writes_no_file(embed: Cli, tmp_path: Path) -> None:
     (tmp_path / "album").mkdir()
-    result = embed(tmp_path / "album", "-o", tmp_path / "album.npy")
+    arguments = (tmp_path / "album", "-o", tmp_path / "album.npy")
+    assert embed(*arguments).code == 1
+    result = embed(*arguments, "--allow-empty")
     assert (result.code, list(tmp_path.glob("*.npy*"))) == (0, [])
     assert "nothing to do" in result.last_line
 

@@ -258,6 +258,18 @@ def test_empty_folder_has_nothing() -> None:
     assert found("p") == []
 
 
+def test_a_path_without_a_photograph_can_be_a_failure() -> None:
+    touch("p/1.jpg", "texts/a.txt", "raw/1.NEF")
+    Path("empty").mkdir()
+    paths = ["p", "p", "empty", "texts", "empty", "raw", "p/1.jpg"]
+    records = find.find_photos(paths, empty_fails=True)
+    assert [one.path for one in records if isinstance(one, Failure)] == [
+        "empty",
+        "texts",
+        "raw/1.NEF",
+    ]
+
+
 def test_folder_that_may_not_be_read_fails_once_and_the_others_go_on(here: Path) -> None:
     touch("p/a/1.jpg", "p/b/2.jpg", "p/c/3.jpg", "p/.hidden/4.jpg")
     here.chmod(0o755)

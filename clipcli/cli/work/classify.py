@@ -27,9 +27,9 @@ def classify(
     report = Report("labelled", out.quiet)
     request = read_label_request(label)
     warn_of_labels(request.labels, label, paths)
-    run = PhotoRun(find_photos(paths, photo), model, photo, report)
+    run = PhotoRun(find_photos(paths, photo, out.allow_empty), model, photo, report)
     rows = output.open_rows(out, format, CLASSIFY_COLUMNS)
-    return run.write(_classified(run, request), rows, out.failures)
+    return run.write(_classified(run, request), rows, out)
 
 
 def _classified(run: PhotoRun, request: LabelRequest) -> Iterator[Classified | Failure]:

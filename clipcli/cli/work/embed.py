@@ -38,11 +38,11 @@ def embed(
         raise UsageError("PATH and --text in one run; embed photographs and texts separately")
     format = _choose_format(embed, out)
     report = Report("embedded", out.quiet)
-    run = PhotoRun([] if texts else find_photos(paths, photo), model, photo, report)
+    run = PhotoRun(
+        [] if texts else find_photos(paths, photo, out.allow_empty), model, photo, report
+    )
     if not texts and not run.needs_model:
-        with report.failures_to(out.failures):
-            list(run.embedded())
-            return report.conclude(run.described)
+        return run.write_nothing(out)
     embedder = run.embedder
     records: Iterator[Record] = (
         embedder.embed_texts(texts, model.truncate) if texts else run.embedded()
@@ -55,7 +55,7 @@ def embed(
         columns = embed_columns("text" if texts else "path", embedder.spec.embed_dim)
         sink = output.open_rows(out, format, columns)
     summary = f"{len(texts)} texts embedded; {run.described}" if texts else None
-    return run.write(records, sink, out.failures, summary)
+    return run.write(records, sink, out, summary)
 
 
 def _choose_format(embed: EmbedOptions, out: OutputOptions) -> str | None:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
-from clipcli.cli.options import ModelOptions, PhotoOptions
+from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions
 from clipcli.cli.surroundings import check_temporary_directory
 from clipcli.cli.work import progress
 from clipcli.cli.work.report import Report
@@ -62,7 +62,9 @@ def _check_folder(path: str) -> None:
         pass  # whoever opens the file says why
 
 
-def find_photos(paths: Sequence[str] | None, photo: PhotoOptions) -> list[FoundFile]:
+def find_photos(
+    paths: Sequence[str] | None, photo: PhotoOptions, allow_empty: bool
+) -> list[FoundFile]:
     """All files that PATHs name or hold; `-` is a list on stdin."""
     if not paths:
         raise UsageError("no PATH; expected photographs, folders, or - for a list on stdin")
@@ -71,7 +73,13 @@ def find_photos(paths: Sequence[str] | None, photo: PhotoOptions) -> list[FoundF
     named: list[str] = []
     for path in paths:
         named += _listed_on_stdin(photo.null) if path == "-" else [path]
-    return list(find.find_photos(named, recursive=photo.recursive, exclude=photo.exclude or ()))
+    found = find.find_photos(
+        named,
+        recursive=photo.recursive,
+        exclude=photo.exclude or (),
+        empty_fails=not allow_empty,
+    )
+    return list(found)
 
 
 def _listed_on_stdin(nul_separated: bool) -> list[str]:
@@ -136,6 +144,15 @@ class PhotoRun:
         """Whether there is a photograph: the end of all other files is known without a model."""
         return any(isinstance(record, Photo) for record in self.found)
 
+    def has_no_rows(self, out: OutputOptions) -> bool:
+        """Whether there is nothing to write, and nothing to replace an old file with."""
+        failures = [record for record in self.found if isinstance(record, Failure)]
+        if self.needs_model or out.allow_empty:
+            return False
+        if not failures:  # an empty list on stdin, which a pipe may well bring
+            return os.path.isfile(out.output or "")
+        return all(failure.error == find.NO_PHOTOGRAPH for failure in failures)
+
     def embedded(self) -> Iterator[Embedded | Failure]:
         """The embedding of each photograph, counted by the report."""
         records: Iterator[Embedded | Failure | PassedOver] = self.settled()
@@ -147,22 +164,34 @@ class PhotoRun:
         self,
         records: Iterable[Record],
         writer: AbstractContextManager[Writer],
-        failures: str | None,
+        out: OutputOptions,
         summary: str | None = None,
     ) -> int:
         """Write the rows, then say `summary`, or without one how the run ended: the exit code."""
-        with self.report.failures_to(failures), writer as rows:
+        if summary is None and self.has_no_rows(out):
+            return self.write_nothing(out)
+        with self.report.failures_to(out.failures), writer as rows:
             for record in records:
                 rows.write(record)
             rows.finish()
             return self.conclude(summary)
 
-    def conclude(self, summary: str | None = None) -> ExitCode:
-        """Say what of the cache was damaged, and how the run ended: the exit code."""
+    def write_nothing(self, out: OutputOptions) -> int:
+        """Say why there are no rows, and leave the file of --output alone: the exit code."""
+        with self.report.failures_to(out.failures):
+            list(self.report.follow(self.settled(), len(self.found)))
+            kept = out.output if os.path.isfile(out.output or "") else None
+            return self.conclude(kept=kept)
+
+    def conclude(self, summary: str | None = None, kept: str | None = None) -> ExitCode:
+        """Say what of the cache was damaged, and how the run ended: the exit code.
+
+        kept: a file of rows that stays as it was.
+        """
         if "embedder" in vars(self):
             self.embedder.warn_of_damage()
         if summary is None:
-            return self.report.conclude(self.described)
+            return self.report.conclude(self.described, kept)
         logger.info(summary)
         return ExitCode.OK
 

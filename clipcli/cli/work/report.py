@@ -14,11 +14,13 @@ from clipcli.cli.work import progress
 from clipcli.errors import ExitCode, NothingReadError
 from clipcli.files.part_file import PartFile
 from clipcli.files.rows import FAILURE_COLUMNS, csv_line
+from clipcli.photos.find import NO_PHOTOGRAPH
 from clipcli.records import Classified, Embedded, Failure, PassedOver, Record
 
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
+N_NAMED = 5  # of the folders without a photograph
 
 
 class Report:
@@ -29,6 +31,7 @@ class Report:
         self.quiet = quiet
         self._n_done = self._n_passed_over = self._n_failed = 0
         self._n_middle_only = self._n_recalled = 0
+        self._empty: list[str] = []  # folders without a photograph, which are failures too
         self._verb = verb
         self._failures: PartFile | None = None
         self._seconds = 0.0
@@ -68,13 +71,26 @@ class Report:
             if not self._n_failed:
                 self._failures.write(csv_line(FAILURE_COLUMNS).encode())
 
-    def conclude(self, described: str) -> ExitCode:
-        """Say how it ended. Raises NothingReadError where not one photograph could be read."""
+    def conclude(self, described: str, kept: str | None = None) -> ExitCode:
+        """Say how it ended. kept: a file of rows that stays as it was.
+
+        Raises NothingReadError where not one photograph could be read, or none was there.
+        """
         n_done, n_failed = self._n_done, self._n_failed
+        passed_over = f"{_files(self._n_passed_over)} passed over"
+        stays = f"; {kept} stays as it was" if kept else ""
         if not n_done and not n_failed:
-            passed_over = _files(self._n_passed_over)
-            logger.info(f"nothing to do: no photographs found, {passed_over} passed over")
+            logger.info(f"nothing to do: no photographs found, {passed_over}{stays}")
             return ExitCode.OK
+        if not n_done and n_failed == len(self._empty):
+            folders = "this folder" if n_failed == 1 else "these folders"
+            more = f" and {n_failed - N_NAMED} more" if n_failed > N_NAMED else ""
+            raise NothingReadError(
+                f"{', '.join(self._empty[:N_NAMED])}{more}: no photograph in {folders},"
+                f" {passed_over}{stays}; --allow-empty, if that is all right"
+            )
+        for path in self._empty:
+            logger.warning(f"{path}: {NO_PHOTOGRAPH}")
         rate = n_done / self._seconds if self._seconds else 0.0
         line = (
             f"{_files(n_done + self._n_passed_over + n_failed)}: {n_done} {self._verb},"
@@ -95,7 +111,10 @@ class Report:
 
     def _fail(self, failure: Failure) -> None:
         self._n_failed += 1
-        logger.warning(f"{failure.path}: {failure.error}")
+        if failure.error == NO_PHOTOGRAPH:
+            self._empty.append(failure.path)  # said at the end, when it is known if all were empty
+        else:
+            logger.warning(f"{failure.path}: {failure.error}")
         if self._failures is not None:
             header = csv_line(FAILURE_COLUMNS) if self._n_failed == 1 else ""
             line = header + csv_line([failure.path, failure.error], self._failures.isatty())

@@ -52,7 +52,8 @@ def similar(
         format = "nul" if photo.null else "paths"
     report = Report("compared", out.quiet)
     parts = _query_parts(query, search, file)
-    run = PhotoRun([] if file else find_photos(paths, photo), model, photo, report)
+    found = [] if file else find_photos(paths, photo, out.allow_empty)
+    run = PhotoRun(found, model, photo, report)
     summary = None
     if file is not None:
         records, summary = _search_file(file, parts, search, run)
@@ -61,7 +62,7 @@ def similar(
     if format == "paths" and (out.output or not sys.stdout.isatty()):  # a terminal gets it escaped
         records = _warned_of_newlines(records)
     rows = output.open_rows(out, format, SIMILAR_COLUMNS)
-    return run.write(records, rows, out.failures, summary)
+    return run.write(records, rows, out, summary)
 
 
 def _query_parts(query: str, search: SearchOptions, file: EmbeddingFile | None) -> list[QueryPart]:
