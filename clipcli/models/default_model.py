@@ -92,7 +92,7 @@ def configure(model: str) -> Path:
 def resolve_auto(
     cache_dir: str | os.PathLike[str] | None = None, on_progress: OnProgress | None = None
 ) -> str:
-    """ViT-B/32, downloaded if it can be, else `lite` with a note that says so."""
+    """ViT-B/32, downloaded if it can be, else `lite` with a warning that says so."""
     model = catalogue.find_published(PREFERRED)
     assert model is not None
     try:
@@ -109,8 +109,10 @@ def resolve_auto(
             return model.name
     except (CacheError, DownloadError) as error:
         reason = str(error)
-    logger.info(
-        f"using {catalogue.LITE}, the small embedded model, since {model.name} is not on disk"
-        f" and cannot be downloaded ({reason}); clipcli models download {model.name} gets it"
+    # a warning: with --quiet too, nobody is to take one model's labels for another's
+    reason = re.sub(r"\[Errno -?\d+\] ", "", reason)
+    logger.warning(
+        f"using {catalogue.LITE} instead of {model.name}, which cannot be downloaded ({reason});"
+        f" clipcli models download {model.name} gets it"
     )
     return catalogue.LITE

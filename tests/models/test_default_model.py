@@ -44,10 +44,44 @@ def test_offline_auto_is_lite_and_says_so_once(
     result = cli(*cat)
     assert result.code == 0
     assert result.objects[0]["model"] == "lite"
-    note, summary = result.stderr.splitlines()
-    assert "using lite" in note
-    assert "clipcli models download ViT-B/32 gets it" in note
+    warning, summary = result.stderr.splitlines()
+    assert warning == (
+        "clipcli: using lite instead of ViT-B/32, which cannot be downloaded (CLIPCLI_OFFLINE is"
+        " set); clipcli models download ViT-B/32 gets it"
+    )
     assert "; lite, " in summary
+    assert cli(*cat, "--quiet").stderr == f"{warning}\n"
+
+
+def test_no_network_is_said_without_its_number(
+    cli: Cli, cat: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPCLI_MODEL_URL", "http://127.0.0.1:1")  # nobody listens there
+    (warning,) = cli(*cat, "-q").stderr.splitlines()
+    assert "(Connection refused)" in warning
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
+def test_rows_of_another_model_are_not_replaced_without_a_word(
+    cli: Cli, example_photos: Path, tmp_path: Path, suffix: str
+) -> None:
+    gone, cat = tmp_path / "gone, {.jpg", example_photos / "cat.jpg"  # a failure comes first
+    output = tmp_path / f"rows.{suffix}"
+    arguments = ("-o", output, "--model", "lite", "-q")
+    runs = [("classify", gone, cat, "--labels", "dog,cat"), ("similar", "dog", "--text", gone, cat)]
+    if suffix != "json":
+        runs.append(("embed", gone, cat))
+    for run in runs:
+        output.unlink(missing_ok=True)
+        assert len(cli(*run, *arguments).stderr.splitlines()) == 1
+        assert len(cli(*run, *arguments).stderr.splitlines()) == 1
+        output.write_text(output.read_text().replace("lite", "ViT-B/32"))
+        lines = cli(*run, *arguments).stderr.splitlines()
+        said = f"clipcli: {output}: holds rows of ViT-B/32, and is replaced by rows of lite"
+        assert (said in lines) == ((run[0], suffix) != ("embed", "csv"))  # which has numbers alone
+    for text in ("no rows at all\n[1]\n", "[\n5,\n6]\n", "[" * 100):
+        output.write_text(text)
+        assert cli(*runs[0], *arguments).code == 3
 
 
 def test_auto_decides_within_three_seconds_without_a_network(

@@ -29,7 +29,8 @@ def classify(
     warn_of_labels(request.labels, label, paths)
     run = PhotoRun(find_photos(paths, photo, out.allow_empty), model, photo, report)
     rows = output.open_rows(out, format, CLASSIFY_COLUMNS)
-    return run.write(_classified(run, request), rows, out)
+    records = output.warned_of_other_model(_classified(run, request), out)
+    return run.write(records, rows, out)
 
 
 def _classified(run: PhotoRun, request: LabelRequest) -> Iterator[Classified | Failure]:

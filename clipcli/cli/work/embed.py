@@ -54,6 +54,7 @@ def embed(
     else:
         columns = embed_columns("text" if texts else "path", embedder.spec.embed_dim)
         sink = output.open_rows(out, format, columns)
+        records = output.warned_of_other_model(records, out)
     summary = f"{len(texts)} texts embedded; {run.described}" if texts else None
     return run.write(records, sink, out, summary)
 

@@ -62,6 +62,7 @@ def similar(
     if format == "paths" and (out.output or not sys.stdout.isatty()):  # a terminal gets it escaped
         records = _warned_of_newlines(records)
     rows = output.open_rows(out, format, SIMILAR_COLUMNS)
+    records = output.warned_of_other_model(records, out)
     return run.write(records, rows, out, summary)
 
 
