@@ -52,9 +52,10 @@ class Photo:
 
 @dataclass(frozen=True)
 class PassedOver:
-    """A file in a folder that is no photograph: hidden, excluded, or of another suffix."""
+    """A file in a folder that is no photograph, and why: hidden, excluded, of another suffix."""
 
     path: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,12 @@ class OutputOptions:
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")
     ] = None
     failures: Failures = None
+    passed_over: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write what was passed over, as CSV.")
+    ] = None
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Name each file that was passed over, and why.")
+    ] = False
     allow_empty: Annotated[
         bool,
         typer.Option("--allow-empty", help="No photographs are all right, and give no rows."),

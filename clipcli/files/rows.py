@@ -25,6 +25,7 @@ CLASSIFY_COLUMNS = (
     *("accepted", "scoring", "model"),  # what comes later goes behind
 )
 FAILURE_COLUMNS = ("path", "error")
+PASSED_OVER_COLUMNS = ("path", "reason")
 SIMILAR_COLUMNS = ("path", "rank", "similarity", "model")
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

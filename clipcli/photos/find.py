@@ -100,7 +100,7 @@ class _Finder:
         self.exclude = exclude
         self.n_tried = 0  # as often as they were met
         self.met: set[str] = set()
-        self.left: dict[str, str] = {}  # identity -> path
+        self.left: dict[str, PassedOver] = {}  # by identity
 
     def once(self, record: FoundFile, identity: str) -> Iterator[FoundFile]:
         self.n_tried += 1
@@ -110,16 +110,16 @@ class _Finder:
 
     def passed_over(self) -> Iterator[PassedOver]:
         """What was met in folders and not tried."""
-        for identity, path in self.left.items():
+        for identity, record in self.left.items():
             if identity not in self.met:
-                yield PassedOver(path)
+                yield record
 
     def walk(self, top: str) -> Iterator[FoundFile]:
         """Files below a folder, by name; a folder's own files and sub-folders in one order."""
-        # of each open folder: entries left, path below `top`, identity, whether hidden or excluded
-        levels = [(self._entries(top, False), "", _identity(top), False)]
+        # of each open folder: entries left, path below `top`, identity, why its files are left out
+        levels = [(self._entries(top, False), "", _identity(top), "")]
         while levels:
-            entries, below, identity, is_outside = levels[-1]
+            entries, below, identity, outside = levels[-1]
             entry = next(entries, None)
             if entry is None:
                 levels.pop()
@@ -128,16 +128,16 @@ class _Finder:
                 yield from self.once(entry, identity)
                 continue
             relative = f"{below}{os.sep}{entry.name}" if below else entry.name
-            is_outside = is_outside or self._is_outside(entry.name, relative)
+            outside = outside or self._why_outside(entry.name, relative)
             # realpath of every file would take longer than listing the folder
             is_link = entry.is_symlink()
             identity = _identity(entry.path) if is_link else f"{identity}{os.sep}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 if self.recursive:
-                    deeper = self._entries(entry.path, is_outside)
-                    levels.append((deeper, relative, identity, is_outside))
-            elif is_outside or not is_picture(entry.name) or (is_link and _is_folder(entry)):
-                self.left.setdefault(identity, entry.path)
+                    deeper = self._entries(entry.path, bool(outside))
+                    levels.append((deeper, relative, identity, _of_folder(outside)))
+            elif why := outside or _why_no_photograph(entry, is_link):
+                self.left.setdefault(identity, PassedOver(entry.path, why))
             else:
                 reason = why_unreadable(entry.name)
                 record = Failure(entry.path, reason) if reason else Photo(entry.path)
@@ -151,10 +151,28 @@ class _Finder:
             if not is_outside:
                 yield Failure(folder, f"folder cannot be read: {error.strerror}")
 
-    def _is_outside(self, name: str, relative: str) -> bool:
-        return name.startswith(".") or any(
-            fnmatchcase(name, pattern) or fnmatchcase(relative, pattern) for pattern in self.exclude
-        )
+    def _why_outside(self, name: str, relative: str) -> str:
+        if name.startswith("."):
+            return "hidden"
+        for pattern in self.exclude:
+            if fnmatchcase(name, pattern) or fnmatchcase(relative, pattern):
+                return f"excluded by {pattern}"
+        return ""
+
+
+def _of_folder(why: str) -> str:
+    """Why the files below a folder are left out, which is left out itself."""
+    return why if not why or why.startswith("in a ") else f"in a folder that is {why}"
+
+
+def _why_no_photograph(entry: os.DirEntry[str], is_link: bool) -> str:
+    """Empty for what may be one."""
+    if is_link and _is_folder(entry):
+        return "a link to a folder"
+    if is_picture(entry.name):
+        return ""
+    suffix = os.path.splitext(entry.name)[1]
+    return f"the suffix {suffix} is no picture's" if suffix else "no suffix, so no picture's"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -122,6 +122,28 @@ def test_every_file_is_accounted_for(classify: Cli, album: Path, tmp_path: Path)
         assert list(csv.reader(file)) == [["path", "error"], [bad["path"], bad["error"]]]
 
 
+def test_what_was_passed_over_is_named_and_written(
+    classify: Cli, album: Path, tmp_path: Path
+) -> None:
+    passed_over = tmp_path / "passed_over.csv"
+    arguments = (album, "--labels", "dog,cat", "--passed-over", passed_over)
+    result = classify(*arguments, "--verbose")
+    assert result.stderr.splitlines()[:2] == [
+        f"clipcli: {album}/.hidden.jpg: passed over, hidden",
+        f"clipcli: {album}/notes.txt: passed over, the suffix .txt is no picture's",
+    ]
+    assert passed_over.read_text().splitlines() == [
+        "path,reason",
+        f"{album}/.hidden.jpg,hidden",
+        f"{album}/notes.txt,the suffix .txt is no picture's",
+    ]
+    assert "passed over," not in classify(*arguments).stderr.replace("2 passed over", "")
+    assert (
+        "--failures and --passed-over name"
+        in classify(*arguments, "--failures", passed_over).stderr
+    )
+
+
 def test_a_failure_has_no_row_in_csv(classify: Cli, album: Path) -> None:
     assert [row["path"] for row in classify(album, "--labels", "dog").rows] == [f"{album}/a.jpg"]
 

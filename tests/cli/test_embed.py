@@ -78,7 +78,7 @@ def test_texts_are_embedded_as_they_stand(embed: Cli, tmp_path: Path) -> None:
     assert by_file == by_option
     result = embed("--text", "a dog", "-o", tmp_path / "texts.npz")
     assert result.code == 0
-    assert "1 texts embedded; " in result.stderr
+    assert "1 text embedded; " in result.stderr
     assert " on cpu" in result.stderr, "the summary names the model that embedded them"
     assert np.load(tmp_path / "texts.npz")["paths"].tolist() == ["a dog"]
 

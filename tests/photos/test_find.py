@@ -190,6 +190,21 @@ def test_other_suffixes_are_passed_over_in_folders() -> None:
     ]
 
 
+def test_what_is_passed_over_has_its_reason() -> None:
+    touch("p/.h/x/1.jpg", "p/.2.jpg", "p/thumb_3.jpg", "p/old/4.jpg", "p/notes.txt", "p/plain")
+    os.symlink("old", "p/link")
+    records = find.find_photos(["p"], exclude=["thumb_*", "old"])
+    assert {one.path: one.reason for one in records if isinstance(one, PassedOver)} == {
+        "p/.h/x/1.jpg": "in a folder that is hidden",
+        "p/.2.jpg": "hidden",
+        "p/thumb_3.jpg": "excluded by thumb_*",
+        "p/old/4.jpg": "in a folder that is excluded by old",
+        "p/notes.txt": "the suffix .txt is no picture's",
+        "p/plain": "no suffix, so no picture's",
+        "p/link": "a link to a folder",
+    }
+
+
 def test_any_named_file_is_tried() -> None:
     touch(".hidden.jpg", "notes.txt", "raw.NEF", "plain")
     names = [".hidden.jpg", "notes.txt", "raw.NEF", "plain"]

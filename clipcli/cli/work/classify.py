@@ -22,7 +22,8 @@ def classify(
     photo: PhotoOptions,
     out: OutputOptions,
 ) -> int:
-    check_options(model, photo, output=out.output, failures=out.failures)
+    written = {"output": out.output, "failures": out.failures, "passed_over": out.passed_over}
+    check_options(model, photo, **written)
     format = output.choose_format(out, Classified)
     report = Report("labelled", out.quiet)
     request = read_label_request(label)

@@ -32,7 +32,8 @@ def embed(
     photo: PhotoOptions,
     out: OutputOptions,
 ) -> int:
-    check_options(model, photo, output=out.output, failures=out.failures)
+    written = {"output": out.output, "failures": out.failures, "passed_over": out.passed_over}
+    check_options(model, photo, **written)
     texts = [*(embed.text or ()), *(read_texts_file(embed.text_file) if embed.text_file else ())]
     if texts and paths:
         raise UsageError("PATH and --text in one run; embed photographs and texts separately")
@@ -55,7 +56,9 @@ def embed(
         columns = embed_columns("text" if texts else "path", embedder.spec.embed_dim)
         sink = output.open_rows(out, format, columns)
         records = output.warned_of_other_model(records, out)
-    summary = f"{len(texts)} texts embedded; {run.described}" if texts else None
+    summary = (
+        f"{len(texts)} text{'s' if texts[1:] else ''} embedded; {run.described}" if texts else None
+    )
     return run.write(records, sink, out, summary)
 
 

@@ -150,8 +150,9 @@ def _text(evaluation: Evaluation) -> str:
     """Everything about one classifier."""
     made_by = evaluation.made_by
     heading = (
-        f"{evaluation.n:,} photographs, {len(evaluation.per_label):,} labels;"
-        f" {one_line(made_by.model)}, {tables.templates_name(made_by.templates)}\n"
+        f"{evaluation.n:,} photograph{'s' if evaluation.n != 1 else ''},"
+        f" {len(evaluation.per_label):,} labels; {one_line(made_by.model)},"
+        f" {tables.templates_name(made_by.templates)}\n"
     )
     parts = [tables.overall(evaluation), tables.of_labels(evaluation)]
     if evaluation.confusions:

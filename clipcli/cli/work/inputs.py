@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions
 from clipcli.cli.surroundings import check_temporary_directory
@@ -18,7 +19,8 @@ from clipcli.cli.work.report import Report
 from clipcli.embedding.embedder import Embedder
 from clipcli.embedding.local import RunOptions
 from clipcli.errors import ExitCode, OutputError, UsageError
-from clipcli.files.rows import Writer
+from clipcli.files.part_file import write_whole
+from clipcli.files.rows import PASSED_OVER_COLUMNS, Writer, csv_line
 from clipcli.files.suffixes import check_suffix
 from clipcli.models.default_model import AUTO, wanted
 from clipcli.models.locate import find_weights, kind_of, locate
@@ -43,8 +45,10 @@ def check_options(model: ModelOptions, photo: PhotoOptions, **files: str | None)
     for option, path in files.items():
         other = option if path is None else seen.setdefault(os.path.realpath(path), option)
         if other != option:
-            raise UsageError(f"--{other} and --{option} name the same file; give each its own")
+            both = f"--{other} and --{option}".replace("_", "-")
+            raise UsageError(f"{both} name the same file; give each its own")
     check_suffix("--failures", files.get("failures"), ".csv")
+    check_suffix("--passed-over", files.get("passed_over"), ".csv")
     for path in filter(None, files.values()):
         _check_folder(path)
 
@@ -170,14 +174,27 @@ class PhotoRun:
         """Write the rows, then say `summary`, or without one how the run ended: the exit code."""
         if summary is None and self.has_no_rows(out):
             return self.write_nothing(out)
+        self._tell_passed_over(out)
         with self.report.failures_to(out.failures), writer as rows:
             for record in records:
                 rows.write(record)
             rows.finish()
             return self.conclude(summary)
 
+    def _tell_passed_over(self, out: OutputOptions) -> None:
+        """Name, or write, each file that was passed over, which is known before the run."""
+        passed_over = [record for record in self.found if isinstance(record, PassedOver)]
+        if out.verbose:
+            for record in passed_over:
+                logger.info(f"{record.path}: passed over, {record.reason}")
+        if out.passed_over is not None:
+            rows = [[record.path, record.reason] for record in passed_over]
+            text = "".join(map(csv_line, [PASSED_OVER_COLUMNS, *rows]))
+            write_whole(Path(out.passed_over), text.encode("utf-8", "surrogateescape"))
+
     def write_nothing(self, out: OutputOptions) -> int:
         """Say why there are no rows, and leave the file of --output alone: the exit code."""
+        self._tell_passed_over(out)
         with self.report.failures_to(out.failures):
             list(self.report.follow(self.settled(), len(self.found)))
             kept = out.output if os.path.isfile(out.output or "") else None

@@ -37,7 +37,8 @@ def similar(
     photo: PhotoOptions,
     out: OutputOptions,
 ) -> int:
-    check_options(model, photo, output=out.output, failures=out.failures)
+    written = {"output": out.output, "failures": out.failures, "passed_over": out.passed_over}
+    check_options(model, photo, **written)
     if (search.embeddings is None) == (not paths):
         found = f"{query} and nothing else" if not paths else "PATH and --embeddings"
         raise UsageError(
@@ -125,7 +126,8 @@ def _search_file(
         check_made_by(file.header.made_by, now, str(file.path), again, EmbeddingFileError)
     query = encode_query(parts, embedder, run.options, run.model.truncate, file)
     records = similar_in_file(query, file, search.top_k, search.min_similarity, _images(parts))
-    return records, f"{len(file.paths)} embeddings compared; {by}"
+    n = len(file.paths)
+    return records, f"{n} embedding{'s' if n != 1 else ''} compared; {by}"
 
 
 def _warned_of_newlines(records: Iterator[Record]) -> Iterator[Record]:
