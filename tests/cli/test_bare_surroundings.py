@@ -248,18 +248,23 @@ def test_a_user_without_name_and_home_runs_without_memory(public: Path) -> None:
     )
     assert done.returncode == 0, done.stderr.decode()
     without_memory = f"clipcli: {NO_HOME}; nothing is remembered\n"
+    using_lite = (
+        f"clipcli: using lite instead of ViT-B/32, which cannot be downloaded ({NO_HOME});"
+        " clipcli models download ViT-B/32 gets it\n"
+    )
     *ends, in_closed_home, use_in_closed_home, no_threads = json.loads(done.stdout.splitlines()[-1])
     assert ends == [
         [0, ""],
         [0, without_memory],
-        [0, without_memory],
+        [0, using_lite + without_memory],
         [1, f"clipcli: {NO_HOME}\n"],
         [1, "clipcli: no home directory to keep a default in; set CLIPCLI_MODEL to lite\n"],
         [1, f"clipcli: {NO_HOME}\n"],
         [0, ""],
     ]
     assert in_closed_home[0] == 0
-    assert in_closed_home[1].count("\n") == 1
+    assert in_closed_home[1].startswith("clipcli: using lite instead of ViT-B/32")
+    assert in_closed_home[1].count("\n") == 2  # that, and a cache that cannot be used
     assert use_in_closed_home[0] == 1
     assert use_in_closed_home[1].endswith("clipcli.toml: cannot be written: Permission denied\n")
     assert no_threads[0] == 1

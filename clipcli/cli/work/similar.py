@@ -53,8 +53,8 @@ def similar(
         format = "nul" if photo.null else "paths"
     report = Report("compared", out.quiet)
     parts = _query_parts(query, search, file)
-    found = [] if file else find_photos(paths, photo, out.allow_empty)
-    run = PhotoRun(found, model, photo, report)
+    photos = [] if file else find_photos(paths, photo, out.allow_empty)
+    run = PhotoRun(photos, model, photo, report)
     summary = None
     if file is not None:
         records, summary = _search_file(file, parts, search, run)
