@@ -53,7 +53,7 @@ def test_an_interrupted_run_keeps_its_rows_beside_the_untouched_output(
     rows = part.read_text().splitlines()
     assert rows[0] == "path,rank,label,probability,similarity,accepted,scoring,model"
     assert 5 <= len(rows) < 301
-    assert all(row.count(",") == 4 for row in rows)
+    assert all(row.count(",") == 7 for row in rows)
 
 
 def test_a_signal_after_the_last_row_leaves_a_whole_file_or_none(
