@@ -149,6 +149,11 @@ def open_labeller(
     classifier = build_classifier(embedder, labels, templates, truncate)
     note_labels_without_evidence(embedder, labels)
     made_by = replace(now, templates=tuple(templates))
+    if request.multi_label and thresholds is None:
+        logger.info(
+            f"{embedder.spec.name} guesses which labels are there and how sure that is;"
+            " `clipcli calibrate` improves the guess with labelled photographs"
+        )
     if not (request.multi_label or request.calibration or request.judges_fit):
         label = partial(zero_shot.label_photos, classifier=classifier, top_k=request.top_k or 1)
         return Labeller(made_by, label)

@@ -4,6 +4,10 @@ A softmax over labels always finds one of them, and the same cosine can be high 
 low for another. So a label's cosine is compared with those that other texts have to the same
 photograph: background prompts, which stand for everything that is no label, and once calibrated
 all labels. numpy alone.
+
+Uncalibrated, the model's `Score.presence` says what that means. `lite` judges by the cosine alone:
+its backgrounds are no nearer to a photograph than labels that are not there, so that against the
+average background half of these would be found.
 """
 
 from __future__ import annotations
@@ -54,7 +58,7 @@ class Thresholds:
 class MultiLabelClassifier:
     """Labels, and what they are judged against: unit float32 [n_backgrounds, d].
 
-    Without `fitted` thresholds the model's own logit scale has to do.
+    Without `fitted` thresholds the model's own `Score.presence` has to do.
     """
 
     classifier: Classifier
@@ -81,8 +85,7 @@ def contrasts(
 def probabilities(embeddings: NDArray[np.float32], judge: MultiLabelClassifier) -> Floats:
     """How likely each label is there, whatever the others are: [n, n_labels].
 
-    embeddings: float32 [n, d], unit length. Without calibration that is
-    `Score.presence`, against the background prompts.
+    embeddings: float32 [n, d], unit length. Without calibration that is `Score.presence`.
     """
     if judge.fitted is not None:
         fitted = judge.fitted

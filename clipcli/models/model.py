@@ -12,6 +12,7 @@ import torch
 
 from clipcli.models.score import Score
 from clipcli.network.clip import CLIP
+from clipcli.network.config import EfficientNetLiteConfig
 from clipcli.photos.preprocess import PreprocessConfig
 
 
@@ -30,7 +31,8 @@ class Model:
     @property
     def score(self) -> Score:
         """What this network's cosines mean."""
-        return Score(float(self.network.logit_scale.exp()))
+        mixes_classes = isinstance(self.network.config.vision, EfficientNetLiteConfig)
+        return Score(float(self.network.logit_scale.exp()), mixes_classes)
 
     def fingerprint(self) -> str:
         """SHA-256 of tensors by name, architecture and preprocessing, whatever file they were in.

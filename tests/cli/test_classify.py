@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from places import TESTS
 from program import Result, command, run
 
 from clipcli.embedding.embedder import Embedder
@@ -441,3 +442,15 @@ def test_batch_size_order_workers_and_neighbours_do_not_change_an_answer(
             first, second = expected[path].predictions[:2]
             if first.similarity - second.similarity > tolerance:
                 assert record.predictions[0].label == first.label
+
+
+def test_an_uncalibrated_presence_is_called_a_guess_once(
+    classify: Cli, example_photos: Path
+) -> None:
+    guessing = (example_photos, "--labels", "cat,rocket", "--multi-label")
+    said = classify(*guessing).stderr
+    assert said.count("lite guesses which labels are there") == 1
+    assert "`clipcli calibrate` improves the guess" in said
+    assert "guess" not in classify(*guessing, "--quiet").stderr
+    calibrated = ("--calibration", TESTS / "made_by_0_1_0" / "calibration.json", "--multi-label")
+    assert "guess" not in classify(example_photos, *calibrated).stderr

@@ -65,6 +65,34 @@ def test_real_photographs_get_the_labels_that_are_there(
         assert given[0].label == name
 
 
+def test_no_label_is_there_that_is_not(
+    embedder: Embedder, photographs: dict[str, Embedding]
+) -> None:
+    subjects = ("astronaut", "cat", "coffee", "rocket")
+    judge = judge_of(embedder, ",".join(subjects))
+    labelled = multi_label.label_photos(
+        np.stack(list(photographs.values())), judge, unknown="other"
+    )
+    given = dict(zip(photographs, labelled, strict=True))
+    assert {name: [one.label for one in given[name]] for name in subjects} == {
+        name: [name] for name in subjects
+    }
+    assert [one.label for name in ("galaxies", "photographer") for one in given[name]] == [
+        "other",
+        "other",
+    ]
+
+
+def test_lites_doubt_shows_in_its_probabilities(
+    judged: MultiLabelClassifier, photographs: dict[str, Embedding]
+) -> None:
+    """An astronaut between a flag and a shuttle is less surely there than a cat that fills all."""
+    both = np.stack([photographs["astronaut"], photographs["cat"]])
+    chances = multi_label.probabilities(both, judged)
+    assert 0.5 < chances[0, 0] < 0.8 < chances[1, 1] < 0.99
+    assert chances[1, 0] < 0.3  # an astronaut in a cat
+
+
 def test_a_label_is_judged_alike_whatever_the_others_are(
     embedder: Embedder, judged: MultiLabelClassifier, photographs: dict[str, Embedding]
 ) -> None:

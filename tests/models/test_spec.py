@@ -19,7 +19,7 @@ SPEC = ModelSpec(
     embed_dim=384,
     context_length=77,
     tokenizer="clip",
-    score=Score(20.0),
+    score=Score(20.0, mixes_classes=True),
     judges_words=True,
     device="cpu",
     precision="fp32",

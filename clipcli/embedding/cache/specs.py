@@ -17,7 +17,7 @@ from clipcli.embedding.cache.store import Cache
 from clipcli.models.request import ModelRequest
 from clipcli.models.spec import ModelSpec
 
-SPEC_VERSION = 2  # to be raised when fingerprints or choices are made in another way
+SPEC_VERSION = 3  # to be raised when fingerprints, scores or choices are made in another way
 
 
 class SpecMemory:
