@@ -36,10 +36,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def cache_of_its_own(
+def cache_and_settings_of_its_own(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a test remembers is forgotten after it, and the user's own cache is left alone."""
+    """What a test remembers is forgotten after it, and the user's own files are left alone."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+    monkeypatch.delenv("CLIPCLI_MODEL", raising=False)
     if "CLIPCLI_CACHE" not in os.environ:
         monkeypatch.setenv("CLIPCLI_CACHE", str(tmp_path_factory.mktemp("cache")))
 
