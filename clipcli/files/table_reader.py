@@ -9,23 +9,35 @@ from pathlib import Path
 
 from clipcli.errors import UsageError
 
+# what else a header may call these columns
+OTHER_NAMES = {
+    "path": (
+        "filepath", "file_path", "filename", "file_name", "file", "image_path", "image", "photo"
+    ),
+    "label": ("class", "category", "label_name", "class_name"),
+    "caption": ("title", "text", "description"),
+}  # fmt: skip
+
 
 def read_rows(
     path: str,
     columns: tuple[str, str],
     expected: str,
     *,
-    delimiter: str = ",",
+    delimiters: str = ",",
     skipinitialspace: bool = False,
 ) -> Iterator[tuple[str, str, str]]:
     """The place (for messages), path and second cell of each row that is not empty.
 
     The header, where there is one, says in which columns they are; without it there are two, in
-    the order of `columns`. Raises UsageError, with `expected`, for what is no such table.
+    the order of `columns`. Cells are separated by the first of `delimiters` that stands in the
+    first line. Raises UsageError, with `expected`, for what is no such table.
     """
+    text = read_text(path, expected)
+    first_line = text.lstrip().partition("\n")[0]
     reader = csv.reader(
-        io.StringIO(read_text(path, expected), newline=""),
-        delimiter=delimiter,
+        io.StringIO(text, newline=""),
+        delimiter=next((one for one in delimiters if one in first_line), delimiters[0]),
         skipinitialspace=skipinitialspace,
     )
     places, width = [0, 1], 2
@@ -36,8 +48,8 @@ def read_rows(
                 continue
             where = f"{path}, line {reader.line_num}"
             names = [cell.strip().lower() for cell in cells]
-            if is_first and all(column in names for column in columns):
-                places, width = [names.index(column) for column in columns], len(cells)
+            if is_first and None not in (found := [_place(names, one) for one in columns]):
+                places, width = [place for place in found if place is not None], len(cells)
             elif len(cells) != width:
                 raise UsageError(f"{where}: {len(cells)} columns instead of {width}; {expected}")
             else:
@@ -47,6 +59,12 @@ def read_rows(
             is_first = False
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num}: {error}; {expected}") from error
+
+
+def _place(names: Sequence[str], column: str) -> int | None:
+    """Where a header has this column, under its own name or another."""
+    called = (column, *OTHER_NAMES.get(column, ()))
+    return next((names.index(name) for name in called if name in names), None)
 
 
 def read_text(path: str, expected: str) -> str:

@@ -6,6 +6,7 @@ Every file met ends as a `Photo` to try, a `PassedOver`, or a `Failure`; none is
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import BinaryIO
@@ -85,6 +86,15 @@ def _why_missing(path: str) -> str:
     elif any(character in path for character in "*?["):
         hint = "; a pattern is for the shell, without quotes; expected a file or a folder"
     return f"no such file or folder{hint}"
+
+
+def check_no_header(where: str, named: str, found: Photo | Failure, expected: str) -> None:
+    """Raises UsageError where a table's first row looks like names of columns that are not ours."""
+    if isinstance(found, Failure) and not re.search(r"[./\\]", named):
+        raise UsageError(
+            f"{where}: {named} is no photograph, and no name that is known for the column of"
+            f" paths; {expected}"
+        )
 
 
 def _identity(path: str) -> str:

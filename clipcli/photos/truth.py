@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from clipcli.errors import UsageError
 from clipcli.files.table_reader import is_utf8, read_rows
-from clipcli.photos.find import find_listed, find_photos
+from clipcli.photos.find import check_no_header, find_listed, find_photos
 from clipcli.records import Failure, Photo
 
 EXPECTED = "expected a folder with one sub-folder for each label, or a CSV of path,label"
@@ -100,10 +100,13 @@ def _sub_folders(top: str, exclude: Sequence[str]) -> list[str]:
 def _read_csv(path: str) -> Truth:
     labels: dict[str, str] = {}  # path as found -> label
     failures = []
-    for where, named, label in read_rows(path, COLUMNS, EXPECTED, skipinitialspace=True):
+    rows = read_rows(path, COLUMNS, EXPECTED, delimiters=",;\t", skipinitialspace=True)
+    for where, named, label in rows:
         if not is_utf8(label):
             raise UsageError(f"{where}: a label that is no UTF-8")
         found = find_listed(named, path)
+        if not labels:
+            check_no_header(where, named, found, EXPECTED)
         if isinstance(found, Failure):
             failures.append(found)
         photo = found.path

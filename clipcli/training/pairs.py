@@ -12,7 +12,7 @@ from clipcli.errors import UsageError
 from clipcli.files.table_reader import check_filled, is_utf8, read_rows, read_text
 from clipcli.labels.folder_labels import model_words
 from clipcli.labels.label import DEFAULT_TEMPLATE, PLACE, check_templates
-from clipcli.photos.find import find_listed
+from clipcli.photos.find import check_no_header, find_listed
 from clipcli.photos.truth import read_truth
 from clipcli.records import Failure
 
@@ -21,7 +21,7 @@ EXPECTED = (
     " each label"
 )
 COLUMNS = ("path", "caption")
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _of_file(path: str) -> Pairs:
     if suffix == ".jsonl":
         rows = _json_rows(path)
     elif suffix in DELIMITERS:
-        rows = read_rows(path, COLUMNS, EXPECTED, delimiter=DELIMITERS[suffix])
+        rows = read_rows(path, COLUMNS, EXPECTED, delimiters=DELIMITERS[suffix])
     else:
         raise UsageError(f"{path}: {suffix or 'no suffix'}; {EXPECTED}")
     captions: dict[str, list[str]] = {}
@@ -98,6 +98,8 @@ def _of_file(path: str) -> Pairs:
         if not is_utf8(caption):
             raise UsageError(f"{where}: a caption that is no UTF-8; save the file as UTF-8")
         found = find_listed(named, path)
+        if not captions and not failures:
+            check_no_header(where, named, found, EXPECTED)
         if isinstance(found, Failure):
             failures[named] = found
         else:

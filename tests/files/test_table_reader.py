@@ -34,6 +34,20 @@ def test_a_header_says_which_column_is_which(tmp_path: Path, data: bytes) -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"filename,class\na.png,dog\nb.png,cat\n",
+        b"Category;Size;Image_Path\ndog;3;a.png\ncat;4;b.png\n",
+        b"file\tlabel\na.png\tdog\nb.png\tcat\n",
+        b"a.png;dog\nb.png;cat\n",
+    ],
+)
+def test_other_names_and_other_delimiters_are_understood(tmp_path: Path, data: bytes) -> None:
+    found = rows(tmp_path / "t.csv", data, delimiters=",;\t")
+    assert [row[1:] for row in found] == [("a.png", "dog"), ("b.png", "cat")]
+
+
 def test_a_row_is_named_by_its_last_line_in_the_file(tmp_path: Path) -> None:
     assert rows(tmp_path / "t.csv", b'a,dog\n\n"b\nc",cat\n') == [
         ("line 1", "a", "dog"),
@@ -50,7 +64,7 @@ def test_spaces_before_a_quote_belong_to_the_cell_unless_they_are_skipped(tmp_pa
 
 
 def test_bytes_that_are_no_utf8_come_through(tmp_path: Path) -> None:
-    ((_, path, label),) = rows(tmp_path / "t.tsv", b"caf\xe9.png\t\xe7a va\n", delimiter="\t")
+    ((_, path, label),) = rows(tmp_path / "t.tsv", b"caf\xe9.png\t\xe7a va\n", delimiters="\t")
     assert os.fsencode(path) == b"caf\xe9.png"
     assert not is_utf8(label)
     assert is_utf8("ça va")

@@ -107,6 +107,14 @@ def test_a_header_says_which_column_is_which(folder: Path) -> None:
     assert read_truth(path).photos == [LabelledPhoto(f"{folder}/dog/b.png", "dog")]
 
 
+def test_a_header_of_unknown_names_is_no_photograph(folder: Path) -> None:
+    path = write_csv(folder / "truth.csv", "bild,klasse\ndog/b.png,dog\npolar_bear/c.png,bear\n")
+    with pytest.raises(
+        UsageError, match="line 1: bild is no photograph, and no name that is known"
+    ):
+        read_truth(path)
+
+
 def test_a_path_is_looked_for_beside_the_csv_before_the_working_directory(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
