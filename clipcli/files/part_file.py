@@ -68,6 +68,9 @@ class PartFile:
         except OSError as error:
             raise self._failed(error) from error
 
+    def flush(self) -> None:
+        """Nothing waits to be written."""
+
     def write_at_start(self, data: bytes) -> None:
         """Replace the first bytes, and go on appending at the end."""
         try:

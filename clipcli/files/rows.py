@@ -42,6 +42,7 @@ class Destination(Protocol):
 
     def isatty(self) -> bool: ...
     def write(self, data: bytes) -> None: ...
+    def flush(self) -> None: ...
 
 
 class Writer(Protocol):
@@ -65,8 +66,9 @@ class RowWriter(ABC):
         self._put(self._text(record))
 
     def finish(self) -> None:
-        """Write the end."""
+        """Write the end; what is said afterwards stands below it on a terminal."""
         self._put(self._end())
+        self._destination.flush()
 
     def _start(self) -> str:
         return ""

@@ -182,6 +182,15 @@ def test_ordinary_text_of_all_scripts_stays_as_it_is() -> None:
     assert [c for c in everything if is_obeyed(c) and not one_line(c).isascii()] == []
 
 
+def test_the_summary_comes_last_on_a_terminal(
+    terminal: Terminal, example_photos: Path, lite: str
+) -> None:
+    _, printed = terminal.run("classify", example_photos, "--labels", "cat,dog", "--model", lite)
+    stay = lines_without_bar(printed)
+    assert stay[-1].startswith("clipcli: 7 files: 6 labelled")
+    assert [line for line in stay[:-1] if line.startswith("clipcli")] == []
+
+
 def test_rows_and_tables_are_shown_on_a_terminal_and_bytes_in_a_pipe(
     cli: Cli, terminal: Terminal, album: Path, lite: str
 ) -> None:
