@@ -67,9 +67,9 @@ def read_pairs(path: str, templates: Sequence[str] = ()) -> Pairs:
         found = _of_file(path)
     if len(found.pairs) < 2:
         missing = f", {len(found.failures)} missing" if found.failures else ""
+        n_found = "1 photograph" if found.pairs else "no photograph"
         raise UsageError(
-            f"{path}: {len(found.pairs)} photographs with a caption{missing}; training compares"
-            " at least two"
+            f"{path}: {n_found} with a caption{missing}; training compares at least two"
         )
     return found
 

@@ -100,7 +100,7 @@ def test_a_folders_captions_are_its_labels_in_each_template(tmp_path: Path) -> N
     [
         ("p.csv", "a.png,a cat\nb.png\n", "p.csv, line 2: 1 columns instead of 2; expected"),
         ("p.csv", "a.png,a cat\nb.png, \n", "p.csv, line 2: no caption; expected"),
-        ("p.csv", "a.png,a cat\n", "p.csv: 1 photographs with a caption; training compares"),
+        ("p.csv", "a.png,a cat\n", "p.csv: 1 photograph with a caption; training compares"),
         ("p.jsonl", '{"path": "a.png"}\n', 'p.jsonl, line 1: expected {"path": "...", "capt'),
         ("p.jsonl", "[1\n", "p.jsonl, line 1: Expecting"),
         ("p.txt", "a.png,a cat\n", "p.txt: .txt; expected a .csv, .tsv or .jsonl"),

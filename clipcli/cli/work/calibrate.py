@@ -12,7 +12,7 @@ from clipcli.cli.printing import print_text
 from clipcli.cli.work.labels import read_labelled
 from clipcli.cli.work.tables import table_text
 from clipcli.errors import UsageError
-from clipcli.evaluation.tables import Table
+from clipcli.evaluation.tables import Table, percent
 from clipcli.files.part_file import PartFile
 from clipcli.files.suffixes import check_suffix
 from clipcli.labelling.calibrate import calibrate_labels
@@ -97,9 +97,9 @@ def _summary(measured: HeldOutRates) -> str:
     lines.append(f"  alone ({measured.n_photos:,}): {_sentence(measured.alone)}")
     if measured.in_pairs is not None:
         lines.append(f"  side by side ({measured.n_pairs:,}): {_sentence(measured.in_pairs)}")
-    none = f"  none of these: {measured.known_rejected:.1%} of known photographs rejected"
+    none = f"  none of these: {percent(measured.known_rejected)} of known photographs rejected"
     if measured.strangers_accepted is not None:
-        none += f", {measured.strangers_accepted:.1%} of a left-out label's accepted"
+        none += f", {percent(measured.strangers_accepted)} of a left-out label's accepted"
     return "\n".join([*lines, none]) + "\n"
 
 
@@ -110,4 +110,4 @@ def _sentence(rates: Rates) -> str:
 
 def _shares(rates: Rates) -> list[str]:
     """Of wrong accepts and wrong rejects."""
-    return ["-" if share is None else f"{share:.1%}" for share in astuple(rates)]
+    return [percent(share) for share in astuple(rates)]
