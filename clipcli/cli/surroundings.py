@@ -34,8 +34,8 @@ def secure_streams() -> None:
             os.set_inheritable(os.open(os.devnull, flags), True)  # gets the lowest free number
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")
-    sys.stdout = _text_stream(_Data(1, "w", closefd=False), sys.stdout)
-    sys.stderr = _text_stream(_Talk(2, "w", closefd=False), sys.stderr)
+    sys.stdout = _text_stream(_Data(io.FileIO(1, "w", closefd=False)), sys.stdout)
+    sys.stderr = _text_stream(_Talk(io.FileIO(2, "w", closefd=False)), sys.stderr)
 
 
 def leave_gone_directory() -> None:
@@ -64,8 +64,12 @@ def check_temporary_directory() -> None:
         raise ClipcliError(f"{error.strerror}; set TMPDIR to one that can be written") from error
 
 
-class _Data(io.FileIO):
-    """stdout: an error ends the run as `files.stdout` says, and nothing more is written."""
+class _Data(io.BufferedWriter):
+    """stdout: an error ends the run as `files.stdout` says, and nothing more is written.
+
+    Below the buffer no Python runs, here as in `_Talk`: a signal there would come after the bytes
+    are out and before the buffer knows, which would then write them again.
+    """
 
     _has_failed = False
 
@@ -78,23 +82,35 @@ class _Data(io.FileIO):
             self._has_failed = True
             raise why_unwritable(error) from error
 
+    def flush(self) -> None:
+        if self._has_failed:
+            return
+        try:
+            super().flush()
+        except OSError as error:
+            self._has_failed = True
+            raise why_unwritable(error) from error
 
-class _Talk(io.FileIO):
+
+class _Talk(io.BufferedWriter):
     """stderr: what cannot be said, on a full disk or to nobody, is left out; the run goes on."""
 
     def write(self, data: ReadableBuffer) -> int:
-        n_bytes = None
         with suppress(OSError):
-            n_bytes = super().write(data)
-        return memoryview(data).nbytes if n_bytes is None else n_bytes
+            super().write(data)
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
 
 
-def _text_stream(raw: io.FileIO, before: TextIO | None) -> io.TextIOWrapper:
+def _text_stream(buffer: io.BufferedWriter, before: TextIO | None) -> io.TextIOWrapper:
     encoding = "utf-8" if before is None else before.encoding
     # a character that the terminal's encoding lacks is shown as an escape
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        buffer,
         encoding,
         "backslashreplace",
-        line_buffering=isinstance(raw, _Talk) or raw.isatty(),
+        line_buffering=isinstance(buffer, _Talk) or buffer.isatty(),
     )

@@ -83,6 +83,36 @@ def test_a_signal_after_the_last_row_leaves_a_whole_file_or_none(
             assert last.startswith(f"clipcli: {word}"), name
 
 
+def test_a_line_is_written_once_where_a_signal_follows_its_bytes() -> None:
+    """The signal is sent where each function of a print returns, one print after another."""
+    program = (
+        "import os, signal, sys; from clipcli.cli.stopping import stop_at\n"
+        "from clipcli.cli.surroundings import secure_streams\n"
+        "from clipcli.errors import StoppedError\n"
+        "def work(nth):\n"
+        "    n_returned = 0\n"
+        "    def profile(frame, event, argument):\n"
+        "        nonlocal n_returned\n"
+        "        n_returned += 'return' in event\n"
+        "        if n_returned == nth:\n"
+        "            sys.setprofile(None); os.kill(os.getpid(), signal.SIGINT)\n"
+        "    sys.setprofile(profile)\n"
+        "    for to in (sys.stdout, sys.stderr): print(f'line {nth}', file=to, flush=True)\n"
+        "    sys.setprofile(None)\n"
+        "secure_streams()\n"
+        "stop_at(signal.SIGINT, StoppedError('interrupted', 130), work)\n"
+        "for nth in range(1, 60):\n"
+        "    try: work(nth)\n"
+        "    except StoppedError: pass\n"
+        "sys.stdout.flush(); sys.stderr.flush()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0
+    for printed in (done.stdout, done.stderr):
+        lines = printed.splitlines()
+        assert len(lines) == len({*lines}) > 20
+
+
 def test_what_hangs_while_it_is_put_away_is_stopped_by_a_second_signal() -> None:
     program = (
         "import signal, time; from clipcli.cli.stopping import stop_at\n"

@@ -494,11 +494,11 @@ def test_no_cache_neither_looks_nor_keeps(
 ) -> None:
     cache = tmp_path / "cache"
     shared = ("--model", models[0], "--cache-dir", cache, "--no-cache")
-    assert cli("classify", album, "--labels", "dog", *shared).code == 0
+    assert cli("classify", album, "--labels", "dog,cat", *shared).code == 0
     assert not cache.exists()
     cache.mkdir()
     (cache / "embeddings.sqlite").write_bytes(b"who looks at this complains")
-    result = cli("classify", album, "--labels", "dog", *shared)
+    result = cli("classify", album, "--labels", "dog,cat", *shared)
     assert result.code == 0
     assert len(result.stderr.splitlines()) == 1
     assert [path.name for path in cache.iterdir()] == ["embeddings.sqlite"]
