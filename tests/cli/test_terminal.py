@@ -126,6 +126,10 @@ class Terminal:
         text = printed[:-1].replace(b"\r\n", b"\n").decode()
         return int(text[-1]), text[:-1]
 
+    def type(self, text: str) -> None:
+        """What the next command finds on its stdin."""
+        os.write(self._master, text.encode())
+
     def close(self) -> None:
         self._runs.close()
         assert self._process.wait(60) == 0
@@ -189,6 +193,14 @@ def test_the_summary_comes_last_on_a_terminal(
     stay = lines_without_bar(printed)
     assert stay[-1].startswith("clipcli: 7 files: 6 labelled")
     assert [line for line in stay[:-1] if line.startswith("clipcli")] == []
+
+
+def test_a_list_that_is_typed_is_asked_for(terminal: Terminal, lite: str) -> None:
+    terminal.type("no such file\n\x04")
+    code, printed = terminal.run("classify", "-", "--labels", "cat,dog", "--model", lite)
+    assert code == 1
+    assert "clipcli: -: paths are read from the terminal, one a line; Ctrl-D ends" in printed
+    assert "clipcli: no such file: no such file or folder" in printed
 
 
 def test_rows_and_tables_are_shown_on_a_terminal_and_bytes_in_a_pipe(

@@ -87,6 +87,8 @@ def find_photos(
 
 
 def _listed_on_stdin(nul_separated: bool) -> list[str]:
+    if sys.stdin.isatty():
+        logger.info("-: paths are read from the terminal, one a line; Ctrl-D ends the list")
     try:
         return find.read_path_list(sys.stdin.buffer, nul_separated)
     except OSError as error:
