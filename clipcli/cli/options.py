@@ -183,6 +183,11 @@ class OutputOptions:
     ] = False
     quiet: Quiet = False
 
+    @property
+    def files(self) -> dict[str, str | None]:
+        """What each option writes."""
+        return {"output": self.output, "failures": self.failures, "passed_over": self.passed_over}
+
 
 def takes(*groups: type) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Give a command the options of these groups; it is called with an instance of each.

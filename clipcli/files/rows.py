@@ -6,7 +6,6 @@ A new format of rows is a class, a line of `ROW_WRITERS`, and a choice of --form
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 from abc import ABC, abstractmethod
@@ -28,6 +27,13 @@ FAILURE_COLUMNS = ("path", "error")
 PASSED_OVER_COLUMNS = ("path", "reason")
 SIMILAR_COLUMNS = ("path", "rank", "similarity", "model")
 
+
+class _Echo:
+    def write(self, line: str) -> str:
+        return line
+
+
+_CSV: Any = csv.writer(_Echo())  # its `writerow` gives what `write` gives: the line
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -167,9 +173,9 @@ def csv_line(values: Sequence[object], is_shown: bool = False) -> str:
     """is_shown: to a person at a terminal, where each row is one line."""
     if is_shown:
         values = [one_line(str(value)) for value in values]
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(values)  # its line end is \r\n, or it would not quote \r
-    return buffer.getvalue().removesuffix("\r\n") + "\n"
+    # its line end is \r\n, or it would not quote \r
+    line: str = _CSV.writerow(values)
+    return line.removesuffix("\r\n") + "\n"
 
 
 def csv_rows(record: Record) -> list[list[object]]:

@@ -22,8 +22,7 @@ def classify(
     photo: PhotoOptions,
     out: OutputOptions,
 ) -> int:
-    written = {"output": out.output, "failures": out.failures, "passed_over": out.passed_over}
-    check_options(model, photo, **written)
+    check_options(model, photo, **out.files)
     format = output.choose_format(out, Classified)
     report = Report("labelled", out.quiet)
     request = read_label_request(label)

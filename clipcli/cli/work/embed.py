@@ -32,8 +32,7 @@ def embed(
     photo: PhotoOptions,
     out: OutputOptions,
 ) -> int:
-    written = {"output": out.output, "failures": out.failures, "passed_over": out.passed_over}
-    check_options(model, photo, **written)
+    check_options(model, photo, **out.files)
     texts = [*(embed.text or ()), *(read_texts_file(embed.text_file) if embed.text_file else ())]
     if texts and paths:
         raise UsageError("PATH and --text in one run; embed photographs and texts separately")

@@ -37,8 +37,7 @@ def similar(
     photo: PhotoOptions,
     out: OutputOptions,
 ) -> int:
-    written = {"output": out.output, "failures": out.failures, "passed_over": out.passed_over}
-    check_options(model, photo, **written)
+    check_options(model, photo, **out.files)
     if (search.embeddings is None) == (not paths):
         found = f"{query} and nothing else" if not paths else "PATH and --embeddings"
         raise UsageError(
