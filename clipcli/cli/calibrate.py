@@ -9,6 +9,7 @@ import typer
 
 from clipcli.cli.options import (
     LabelledOptions,
+    LeaveOutRare,
     ModelOptions,
     PhotoOptions,
     Template,
@@ -33,6 +34,7 @@ class CalibrateOptions:
             " show several labels; 0 where each shows one.",
         ),
     ] = 6
+    leave_out_rare: LeaveOutRare = False
     template: Template = None
     templates: Templates = None
 

@@ -10,7 +10,6 @@ import typer
 from clipcli.cli.options import (
     LabelledOptions,
     ModelOptions,
-    OtherLabels,
     PhotoOptions,
     Template,
     Templates,
@@ -22,7 +21,6 @@ from clipcli.cli.options import (
 class EvalOptions:
     """What is measured and compared, and where the figures go."""
 
-    labels: OtherLabels = None
     template: Template = None
     templates: Templates = None
     compare: Annotated[
@@ -53,7 +51,7 @@ def evaluate(
 ) -> int:
     """Measure how often labels are right, on photographs whose labels you know.
 
-    Example: clipcli eval photos/ --report mistakes.html
+    Example: clipcli eval labelled/ --report mistakes.html
     """
     from clipcli.cli.work import evaluate as work
 

@@ -37,9 +37,13 @@ Template = Annotated[
 Templates = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help="A set of templates; see clipcli prompts.")
 ]
-OtherLabels = Annotated[
-    list[str] | None,
-    typer.Option(metavar="A,B,C", help="To choose from, if not the true labels alone."),
+LeaveOutRare = Annotated[
+    bool,
+    typer.Option("--leave-out-rare", help="Go on without labels that have too few photographs."),
+]
+PathColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|N", help="The column of paths in a CSV: its name, or its number."),
 ]
 Failures = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write what failed, and why, as CSV.")
@@ -123,7 +127,15 @@ class LabelledOptions:
             help="A folder with one sub-folder for each label, or a CSV of path,label.",
         ),
     ]
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A,B,C", help="To choose from, if not the true labels alone."),
+    ] = None
     labels_file: LabelsFile = None
+    path_column: PathColumn = None
+    label_column: Annotated[
+        str | None, typer.Option(metavar="NAME|N", help="The column of labels in a CSV, likewise.")
+    ] = None
     failures: Failures = None
     quiet: Quiet = False
 

@@ -9,6 +9,7 @@ import typer
 
 from clipcli.cli.options import (
     LabelledOptions,
+    LeaveOutRare,
     ModelOptions,
     PhotoOptions,
     Template,
@@ -38,6 +39,7 @@ class FitOptions:
         int, typer.Option(min=1, metavar="N", help="With --shots: draw so many times.")
     ] = 20
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --shots: of the draws.")] = 0
+    leave_out_rare: LeaveOutRare = False
     template: Template = None
     templates: Templates = None
 
@@ -46,7 +48,7 @@ class FitOptions:
 def probe(context: typer.Context) -> int:
     """Teach labels with a few photographs of each.
 
-    Example: clipcli probe fit pets/ -o pets.probe
+    Example: clipcli probe fit labelled/ -o pets.probe
     """
     if context.invoked_subcommand is None:
         raise UsageError("probe: expected clipcli probe fit LABELLED_DIR -o FILE")
@@ -58,7 +60,7 @@ def probe(context: typer.Context) -> int:
 def fit(*, fit: FitOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions) -> int:
     """Learn labels from photographs, starting from the labels' words.
 
-    Example: clipcli probe fit pets/ -o pets.probe
+    Example: clipcli probe fit labelled/ -o pets.probe
     """
     from clipcli.cli.work import probe as work
 

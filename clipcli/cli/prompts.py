@@ -11,8 +11,8 @@ from clipcli.cli.options import (
     LabelledOptions,
     Labels,
     LabelsFile,
+    LeaveOutRare,
     ModelOptions,
-    OtherLabels,
     PhotoOptions,
     Template,
     takes,
@@ -25,7 +25,6 @@ prompts_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 class ChooseOptions:
     """What is tried, and where the best of it goes."""
 
-    labels: OtherLabels = None
     rewordings: Annotated[
         str | None,
         typer.Option(
@@ -40,6 +39,7 @@ class ChooseOptions:
         str | None, typer.Option(metavar="NOUN", help="Try 'a photo of a {}, a type of NOUN.' too.")
     ] = None
     seed: Annotated[int, typer.Option(min=0, help="Of the two halves.")] = 0
+    leave_out_rare: LeaveOutRare = False
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write what is best as a labels file."),
@@ -80,7 +80,7 @@ def choose(
 ) -> int:
     """Try words and templates on half of some labelled photographs, test the best on the other.
 
-    Example: clipcli prompts choose photos/ --rewordings words.txt -o labels.txt
+    Example: clipcli prompts choose labelled/ --rewordings words.txt -o labels.txt
     """
     from clipcli.cli.work import prompts as work
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from clipcli.cli.options import CacheDir, Quiet, takes
+from clipcli.cli.options import CacheDir, PathColumn, Quiet, takes
 from clipcli.records import Activation
 
 
@@ -31,6 +31,10 @@ class TrainOptions:
         typer.Option(
             help="Caption around a folder's label, {} its place; repeatable.", show_default=False
         ),
+    ] = None
+    path_column: PathColumn = None
+    caption_column: Annotated[
+        str | None, typer.Option(metavar="NAME|N", help="The column of captions, likewise.")
     ] = None
     epochs: Annotated[int, typer.Option(min=1, help="Times that each photograph is seen.")] = 32
     batch_size: Annotated[

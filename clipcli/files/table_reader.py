@@ -4,67 +4,61 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from clipcli.errors import UsageError
+from clipcli.files.table_columns import Columns
 
-# what else a header may call these columns
-OTHER_NAMES = {
-    "path": (
-        "filepath", "file_path", "filename", "file_name", "file", "image_path", "image", "photo"
-    ),
-    "label": ("class", "category", "label_name", "class_name"),
-    "caption": ("title", "text", "description"),
-}  # fmt: skip
+DELIMITERS = ",;\t|"
 
 
 def read_rows(
     path: str,
-    columns: tuple[str, str],
+    columns: Columns,
     expected: str,
+    is_photo: Callable[[str], bool],
     *,
-    delimiters: str = ",",
+    delimiters: str = DELIMITERS,
     skipinitialspace: bool = False,
 ) -> Iterator[tuple[str, str, str]]:
     """The place (for messages), path and second cell of each row that is not empty.
 
-    The header, where there is one, says in which columns they are; without it there are two, in
-    the order of `columns`. Cells are separated by the first of `delimiters` that stands in the
-    first line. Raises UsageError, with `expected`, for what is no such table.
+    `Columns.find` says where they are, and whether the first row is one; it asks `is_photo` of its
+    path. Cells are separated by the first of `delimiters` that stands, outside quotes, in the first
+    line. Raises UsageError, with `expected`, for what is no such table.
     """
     text = read_text(path, expected)
-    first_line = text.lstrip().partition("\n")[0]
+    first_line = re.sub('"[^"]*"', "", text.lstrip().partition("\n")[0])
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=next((one for one in delimiters if one in first_line), delimiters[0]),
         skipinitialspace=skipinitialspace,
     )
-    places, width = [0, 1], 2
-    is_first = True
+    places: list[int] = []
+    width = 0
     try:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
             where = f"{path}, line {reader.line_num}"
-            names = [cell.strip().lower() for cell in cells]
-            if is_first and None not in (found := [_place(names, one) for one in columns]):
-                places, width = [place for place in found if place is not None], len(cells)
-            elif len(cells) != width:
+            if not places:
+                width = len(cells)
+                try:
+                    places, is_header = columns.find(cells, is_photo)
+                except UsageError as error:
+                    more = "" if columns.are_chosen else f"; {expected}"
+                    raise UsageError(f"{where}: {error}{more}") from error
+                if is_header:
+                    continue
+            if len(cells) != width:
                 raise UsageError(f"{where}: {len(cells)} columns instead of {width}; {expected}")
-            else:
-                first, second = cells[places[0]], cells[places[1]].strip()
-                check_filled((first, second), columns, where, expected)
-                yield where, first, second
-            is_first = False
+            first, second = cells[places[0]], cells[places[1]].strip()
+            check_filled((first, second), columns.names, where, expected)
+            yield where, first, second
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num}: {error}; {expected}") from error
-
-
-def _place(names: Sequence[str], column: str) -> int | None:
-    """Where a header has this column, under its own name or another."""
-    called = (column, *OTHER_NAMES.get(column, ()))
-    return next((names.index(name) for name in called if name in names), None)
 
 
 def read_text(path: str, expected: str) -> str:

@@ -88,13 +88,11 @@ def _why_missing(path: str) -> str:
     return f"no such file or folder{hint}"
 
 
-def check_no_header(where: str, named: str, found: Photo | Failure, expected: str) -> None:
-    """Raises UsageError where a table's first row looks like names of columns that are not ours."""
-    if isinstance(found, Failure) and not re.search(r"[./\\]", named):
-        raise UsageError(
-            f"{where}: {named} is no photograph, and no name that is known for the column of"
-            f" paths; {expected}"
-        )
+def names_photo(named: str, table: str) -> bool:
+    """Whether a table's cell names a photograph, there or missing, and not a column."""
+    found = find_listed(named, table)
+    is_there = isinstance(found, Photo) and os.path.isfile(found.path)
+    return is_there or is_picture(named) or bool(re.search(r"[/\\]", named))
 
 
 def _identity(path: str) -> str:

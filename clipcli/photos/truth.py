@@ -6,14 +6,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 
 from clipcli.errors import UsageError
+from clipcli.files.table_columns import Columns
 from clipcli.files.table_reader import is_utf8, read_rows
-from clipcli.photos.find import check_no_header, find_listed, find_photos
+from clipcli.photos.find import find_listed, find_photos, names_photo
 from clipcli.records import Failure, Photo
 
 EXPECTED = "expected a folder with one sub-folder for each label, or a CSV of path,label"
-COLUMNS = ("path", "label")
+COLUMNS = Columns(("path", "label"))
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,25 @@ class Truth:
     labels: list[str]
 
 
-def read_truth(path: str, *, recursive: bool = True, exclude: Sequence[str] = ()) -> Truth:
+def read_truth(
+    path: str,
+    *,
+    recursive: bool = True,
+    exclude: Sequence[str] = (),
+    columns: Columns = COLUMNS,
+) -> Truth:
     """Labelled photographs of a folder or of a CSV.
 
     A sub-folder's name is the label of the photographs below it, which are found as `find_photos`
     finds them, with its options `recursive` and `exclude`. A relative path in a CSV is looked for
-    beside the CSV, then in the working directory. Raises UsageError for what is neither.
+    beside the CSV, then in the working directory; `columns` says where they are in it. Raises
+    UsageError for what is neither.
     """
-    truth = _read_folder(path, recursive, exclude) if os.path.isdir(path) else _read_csv(path)
+    if os.path.isdir(path):
+        columns.check_none_chosen(path)
+        truth = _read_folder(path, recursive, exclude)
+    else:
+        truth = _read_csv(path, columns)
     if not truth.photos and not truth.failures:
         raise UsageError(f"{path}: no labelled photograph in it; {EXPECTED}")
     return truth
@@ -97,16 +110,15 @@ def _sub_folders(top: str, exclude: Sequence[str]) -> list[str]:
         raise UsageError(f"{top}: {error.strerror}; {EXPECTED}") from error
 
 
-def _read_csv(path: str) -> Truth:
+def _read_csv(path: str, columns: Columns) -> Truth:
     labels: dict[str, str] = {}  # path as found -> label
     failures = []
-    rows = read_rows(path, COLUMNS, EXPECTED, delimiters=",;\t", skipinitialspace=True)
+    is_photo = partial(names_photo, table=path)
+    rows = read_rows(path, columns, EXPECTED, is_photo, skipinitialspace=True)
     for where, named, label in rows:
         if not is_utf8(label):
             raise UsageError(f"{where}: a label that is no UTF-8")
         found = find_listed(named, path)
-        if not labels:
-            check_no_header(where, named, found, EXPECTED)
         if isinstance(found, Failure):
             failures.append(found)
         photo = found.path

@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from clipcli.errors import UsageError
-from clipcli.files.table_reader import check_filled, is_utf8, read_rows, read_text
+from clipcli.files.table_columns import Columns
+from clipcli.files.table_reader import DELIMITERS, check_filled, is_utf8, read_rows, read_text
 from clipcli.labels.folder_labels import model_words
 from clipcli.labels.label import DEFAULT_TEMPLATE, PLACE, check_templates
-from clipcli.photos.find import check_no_header, find_listed
+from clipcli.photos.find import find_listed, names_photo
 from clipcli.photos.truth import read_truth
 from clipcli.records import Failure
 
@@ -20,8 +22,8 @@ EXPECTED = (
     "expected a .csv, .tsv or .jsonl of path and caption, or a folder with one sub-folder for"
     " each label"
 )
-COLUMNS = ("path", "caption")
-DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}
+COLUMNS = Columns(("path", "caption"))
+DELIMITERS_BY_SUFFIX = {".csv": DELIMITERS, ".tsv": "\t"}
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,22 @@ class Pairs:
         return digest.hexdigest()
 
 
-def read_pairs(path: str, templates: Sequence[str] = ()) -> Pairs:
+def read_pairs(path: str, templates: Sequence[str] = (), columns: Columns = COLUMNS) -> Pairs:
     """The pairs of a file or folder.
 
     A folder's captions are its sub-folders' names in each of the `templates`. A relative path in
     a file is looked for beside the file, then in the working directory; rows of one photograph
-    are one pair. Raises UsageError for what is neither, or holds fewer than two pairs.
+    are one pair; `columns` says where they are in a table, and how an object's keys are called.
+    Raises UsageError for what is neither, or holds fewer than two pairs.
     """
     check_templates(templates)
     if os.path.isdir(path):
+        columns.check_none_chosen(path)
         found = _of_folder(path, templates or [DEFAULT_TEMPLATE])
     elif templates:
         raise UsageError(f"--template goes around a folder's labels, and {path} has captions")
     else:
-        found = _of_file(path)
+        found = _of_file(path, columns)
     if len(found.pairs) < 2:
         missing = f", {len(found.failures)} missing" if found.failures else ""
         n_found = "1 photograph" if found.pairs else "no photograph"
@@ -84,12 +88,14 @@ def _of_folder(top: str, templates: Sequence[str]) -> Pairs:
     return Pairs(pairs, truth.failures)
 
 
-def _of_file(path: str) -> Pairs:
+def _of_file(path: str, columns: Columns) -> Pairs:
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".jsonl":
-        rows = _json_rows(path)
-    elif suffix in DELIMITERS:
-        rows = read_rows(path, COLUMNS, EXPECTED, delimiters=DELIMITERS[suffix])
+        rows = _json_rows(path, columns)
+    elif suffix in DELIMITERS_BY_SUFFIX:
+        is_photo = partial(names_photo, table=path)
+        delimiters = DELIMITERS_BY_SUFFIX[suffix]
+        rows = read_rows(path, columns, EXPECTED, is_photo, delimiters=delimiters)
     else:
         raise UsageError(f"{path}: {suffix or 'no suffix'}; {EXPECTED}")
     captions: dict[str, list[str]] = {}
@@ -98,8 +104,6 @@ def _of_file(path: str) -> Pairs:
         if not is_utf8(caption):
             raise UsageError(f"{where}: a caption that is no UTF-8; save the file as UTF-8")
         found = find_listed(named, path)
-        if not captions and not failures:
-            check_no_header(where, named, found, EXPECTED)
         if isinstance(found, Failure):
             failures[named] = found
         else:
@@ -108,7 +112,10 @@ def _of_file(path: str) -> Pairs:
     return Pairs(pairs, list(failures.values()))
 
 
-def _json_rows(path: str) -> Iterator[tuple[str, str, str]]:
+def _json_rows(path: str, columns: Columns) -> Iterator[tuple[str, str, str]]:
+    keys = [one or name for one, name in zip(columns.chosen, columns.names, strict=True)]
+    if keys[0] == keys[1]:
+        raise UsageError(f"{' and '.join(columns.options)}: both {keys[0]}; name two keys")
     for number, line in enumerate(read_text(path, EXPECTED).split("\n"), start=1):
         if not line.strip():
             continue
@@ -117,8 +124,11 @@ def _json_rows(path: str) -> Iterator[tuple[str, str, str]]:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{where}: {error}; expected one object of JSON a line") from error
-        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in COLUMNS):
-            raise UsageError(f'{where}: expected {{"path": "...", "caption": "..."}}')
-        photo, caption = row["path"], row["caption"].strip()
-        check_filled((photo, caption), COLUMNS, where, EXPECTED)
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
+            raise UsageError(
+                f'{where}: expected {{"{keys[0]}": "...", "{keys[1]}": "..."}}; say with'
+                f" {' and '.join(columns.options)} how else they are called"
+            )
+        photo, caption = row[keys[0]], row[keys[1]].strip()
+        check_filled((photo, caption), keys, where, EXPECTED)
         yield where, photo, caption

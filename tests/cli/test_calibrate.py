@@ -144,6 +144,38 @@ def test_a_label_with_too_few_photographs_is_refused(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("pets")] == []
 
 
+def test_labels_with_too_few_photographs_are_left_out_by_name(
+    cli: Cli, labelled: Path, tmp_path: Path
+) -> None:
+    rows = [f"{path};{path.parent.name}" for path in sorted(labelled.glob("*/*"))]
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    truth, output = tmp_path / "truth.csv", tmp_path / "pets.json"
+    mugs = ["broken.jpg;mug", rows[0].replace(";astronaut", ";mug")]
+    truth.write_text("\n".join(["bild;art", *rows[1:], *mugs]) + "\n")
+    columns = ("--path-column", "bild", "--label-column", 2, "--pairs", 0)
+    labels = ("--labels", "astronaut,cat,coffee,mug,owl")
+    result = calibrate(cli, truth, output, *columns, *labels)
+    assert result.code == 2
+    assert "owl has 0; expected at least 2" in result.last_line
+    assert "; --leave-out-rare goes on without" in result.last_line
+    result = calibrate(cli, truth, output, *columns, *labels, "--leave-out-rare")
+    assert result.code == 3
+    said = result.stderr.splitlines()
+    assert said[0] == "clipcli: left out, with fewer than 2 photographs: 1 of 5 labels, owl (0)"
+    assert said[-1] == "clipcli: left out, with fewer than 2 photographs: 1 of 4 labels, mug (1)"
+    done = calibration_file.read_calibration(str(output))
+    assert [label.name for label in done.labels] == ["astronaut", "cat", "coffee"]
+    assert done.measured.n_photos == 11
+
+    truth.write_text("\n".join(["bild;art", *rows[:5]]) + "\n")
+    result = calibrate(cli, truth, output, *columns, "--leave-out-rare")
+    assert result.code == 2
+    assert "--leave-out-rare: 1 of 2 labels has 2 photographs or more; expected" in result.stderr
+    result = calibrate(cli, truth, output, *columns, "--labels", "cat,dog")
+    assert (result.code, "astronaut: among the true labels" in result.stderr) == (2, True)
+    assert len(fields(output)["labels"]) == 3  # the old one
+
+
 def test_labels_that_say_nothing_of_their_photographs_are_refused(
     cli: Cli, labelled: Path, tmp_path: Path
 ) -> None:

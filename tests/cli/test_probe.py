@@ -74,6 +74,35 @@ def test_a_csv_and_words_of_ones_own(cli: Cli, lite: str, labelled: Path, tmp_pa
     assert probe.origin.shots == (3, 3, 0)
 
 
+def test_labels_with_too_few_photographs_are_left_out_by_name(
+    cli: Cli, lite: str, labelled: Path, example_photos: Path, tmp_path: Path
+) -> None:
+    (labelled / "feline").mkdir()
+    shutil.copy(example_photos / "cat.jpg", labelled / "feline")
+    (labelled / "mug").mkdir()
+    shutil.copy(example_photos / "coffee.jpg", labelled / "mug")
+    (labelled / "mug" / "broken.jpg").write_bytes(b"no picture")
+    (labelled / "owl").mkdir()
+    fit = ("probe", "fit", labelled, "-o", tmp_path / "a.probe", "--model", lite)
+    everything = cli(*fit)
+    assert everything.code == 3
+    assert "without a photograph, known by their words alone: owl" in everything.stderr
+    assert read_probe(str(tmp_path / "a.probe")).origin.shots == (1, 3, 1, 0, 3)
+    shots = cli(*fit, "--shots", "1,2")
+    assert shots.code == 2
+    assert "a label has 1 photograph, of which one" in shots.last_line
+    assert "--leave-out-rare" in shots.last_line
+    done = cli(*fit, "--shots", "1,2", "--splits", 1, "--leave-out-rare")
+    assert done.code == 3
+    assert "fewer than 2 photographs: 2 of 5 labels, feline (1), owl (0)" in done.stderr
+    assert "fewer than 2 photographs: 1 of 3 labels, mug (1)" in done.stderr
+    assert [line.split()[0] for line in done.stdout.decode().splitlines()[1:]] == ["1", "2"]
+    probe = read_probe(str(tmp_path / "a.probe"))
+    assert probe.labels == ("living_thing", "thing")
+    assert len(probe.weights) == 2
+    assert probe.origin.shots == (3, 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

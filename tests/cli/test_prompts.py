@@ -218,6 +218,28 @@ def test_a_failed_photograph_is_named_and_takes_no_part(
     assert "half.jpg" in (tmp_path / "failed.csv").read_text()
 
 
+def test_labels_with_too_few_photographs_are_left_out_by_name(
+    choose: Cli, album: Path, rewordings: Path, tmp_path: Path
+) -> None:
+    paths = [path for path in sorted(album.rglob("*.jpg")) if path.parent.name != "dax"]
+    broken = save_truncated_jpeg(tmp_path / "half.jpg")
+    with (tmp_path / "truth.csv").open("w", newline="") as file:
+        rows = [[path.parent.name, path] for path in paths]
+        rows += [["dax", album / "dax" / "0.jpg"], ["owl", album / "dax" / "1.jpg"]]
+        csv.writer(file).writerows([*rows, ["owl", broken]])
+    columns = ("--path-column", 2, "--label-column", 1)
+    result = choose(
+        *(tmp_path / "truth.csv", *columns, "--leave-out-rare", "--rewordings", rewordings),
+        *("-o", tmp_path / "saved.txt"),
+    )
+    assert result.code == 3
+    assert "fewer than 2 photographs: 1 of 7 labels, dax (1)" in result.stderr
+    assert "fewer than 2 photographs: 1 of 6 labels, owl (1)" in result.stderr
+    assert result.stdout.startswith(b"40 photographs, 5 labels")
+    saved = read_labels_file(str(tmp_path / "saved.txt"))
+    assert {label.name for label in saved} == NONSENSE.keys() - {"dax"}
+
+
 def test_choose_refuses_in_one_line_before_anything_is_encoded(
     choose: Cli, album: Path, example_photos: Path, tmp_path: Path
 ) -> None:

@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 
 from clipcli.errors import UsageError
+from clipcli.files.table_columns import Columns
 from clipcli.files.table_reader import is_utf8, read_rows
 
-COLUMNS = ("path", "label")
+COLUMNS = Columns(("path", "label"))
+
+
+def is_png(cell: str) -> bool:
+    return cell.endswith(".png")
 
 
 def rows(path: Path, data: bytes, **how: str | bool) -> list[tuple[str, ...]]:
     path.write_bytes(data)
-    found = read_rows(str(path), COLUMNS, "expected a table", **how)  # type: ignore[arg-type]
+    found = read_rows(str(path), COLUMNS, "expected a table", is_png, **how)  # type: ignore[arg-type]
     return [(where.removeprefix(f"{path}, "), *cells) for where, *cells in found]
 
 
@@ -41,16 +46,18 @@ def test_a_header_says_which_column_is_which(tmp_path: Path, data: bytes) -> Non
         b"Category;Size;Image_Path\ndog;3;a.png\ncat;4;b.png\n",
         b"file\tlabel\na.png\tdog\nb.png\tcat\n",
         b"a.png;dog\nb.png;cat\n",
+        b"file|label\na.png|dog\nb.png|cat\n",
+        b'"file";"class, or none"; label\na.png;x; dog\n"b.png";"";"cat"\n',
     ],
 )
 def test_other_names_and_other_delimiters_are_understood(tmp_path: Path, data: bytes) -> None:
-    found = rows(tmp_path / "t.csv", data, delimiters=",;\t")
+    found = rows(tmp_path / "t.csv", data)
     assert [row[1:] for row in found] == [("a.png", "dog"), ("b.png", "cat")]
 
 
 def test_a_row_is_named_by_its_last_line_in_the_file(tmp_path: Path) -> None:
-    assert rows(tmp_path / "t.csv", b'a,dog\n\n"b\nc",cat\n') == [
-        ("line 1", "a", "dog"),
+    assert rows(tmp_path / "t.csv", b'a.png,dog\n\n"b\nc",cat\n') == [
+        ("line 1", "a.png", "dog"),
         ("line 4", "b\nc", "cat"),
     ]
 

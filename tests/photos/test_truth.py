@@ -9,8 +9,9 @@ import pytest
 from pictures import save
 
 from clipcli.errors import UsageError
+from clipcli.files.table_columns import Columns
 from clipcli.labels.folder_labels import model_words
-from clipcli.photos.truth import LabelledPhoto, Truth, read_truth
+from clipcli.photos.truth import COLUMNS, LabelledPhoto, Truth, read_truth
 
 
 @pytest.fixture
@@ -30,9 +31,13 @@ def write_csv(path: Path, text: str) -> str:
     return str(path)
 
 
-def message(path: object) -> str:
+def chosen(path: str | None, label: str | None) -> Columns:
+    return Columns(("path", "label"), (path, label))
+
+
+def message(path: object, columns: Columns = COLUMNS) -> str:
     with pytest.raises(UsageError) as raised:
-        read_truth(str(path))
+        read_truth(str(path), columns=columns)
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -109,10 +114,42 @@ def test_a_header_says_which_column_is_which(folder: Path) -> None:
 
 def test_a_header_of_unknown_names_is_no_photograph(folder: Path) -> None:
     path = write_csv(folder / "truth.csv", "bild,klasse\ndog/b.png,dog\npolar_bear/c.png,bear\n")
-    with pytest.raises(
-        UsageError, match="line 1: bild is no photograph, and no name that is known"
-    ):
-        read_truth(path)
+    said = message(path)
+    assert "line 1: bild is no photograph, and no name that is known" in said
+    assert "--path-column and --label-column which of bild, klasse" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "label"),
+    [
+        ('\ufeffid;"Bild";art\r\n1;"dog/b.png";dog\r\n2;gone.png;cat\r\n', "bild", "art"),
+        ("art|bild|id\ndog|dog/b.png|1\ncat|gone.png|2\n", "2", "1"),
+        ("dog,dog/b.png\ncat,gone.png\n", "2", None),
+        # a first photograph that is missing is no header
+        ("cat,gone.png,\ndog,dog/b.png,\n", "2", "1"),
+        # nor is a folder that is called like a column a photograph
+        ("dog,polar_bear\ndog/b.png,dog\ngone.png,cat\n", "1", "2"),
+    ],
+)
+def test_columns_are_chosen_by_name_or_number(
+    folder: Path, text: str, path: str, label: str | None
+) -> None:
+    table = write_csv(folder / "truth.csv", text)
+    truth = read_truth(table, columns=chosen(path, label))
+    assert truth.photos == [LabelledPhoto(f"{folder}/dog/b.png", "dog")]
+    assert [failure.path for failure in truth.failures] == ["gone.png"]
+    assert truth.labels == ["cat", "dog"]
+
+
+def test_columns_that_cannot_be_chosen_are_refused(folder: Path) -> None:
+    table = write_csv(folder / "truth.csv", "id,bild,art\n1,dog/b.png,dog\n")
+    assert message(table, chosen("foto", "art")) == (
+        f"{table}, line 1: no column foto; expected --path-column with one of id, bild, art, or a"
+        " number, 1 to 3"
+    )
+    assert message(folder, chosen(None, "2")) == (
+        f"{folder}: a folder has no columns; leave --label-column out"
+    )
 
 
 def test_a_path_is_looked_for_beside_the_csv_before_the_working_directory(

@@ -11,6 +11,7 @@ from pictures import save, save_bomb, save_truncated_jpeg, soft
 from PIL import Image
 
 from clipcli.errors import PhotoError, TextTooLongError, UsageError
+from clipcli.files.table_columns import Columns
 from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Failure
 from clipcli.training.batches import Batches, Captions, Plan
@@ -51,6 +52,22 @@ def test_every_kind_of_table_says_the_same(tmp_path: Path, name: str, text: str)
         Pair(str(tmp_path / "b.png"), ("a dog, asleep",)),
     ]
     assert found.failures == []
+
+
+def test_columns_and_keys_of_other_names_are_chosen(tmp_path: Path) -> None:
+    columns = Columns(("path", "caption"), ("bild", "satz"))
+    rows = '{"bild": "a.png", "satz": "a cat"}\n{"bild": "b.png", "satz": "a dog"}\n'
+    for name, text in {
+        "p.csv": "satz,id,bild\na cat,1,a.png\na dog,2,b.png\n",
+        "p.tsv": "bild\tsatz\na.png\ta cat\nb.png\ta dog\n",
+        "p.jsonl": rows,
+    }.items():
+        found = read_pairs(table(tmp_path, name, text), columns=columns)
+        assert [pair.captions for pair in found.pairs] == [("a cat",), ("a dog",)], name
+    with pytest.raises(UsageError, match="--path-column and --caption-column: both bild"):
+        read_pairs(str(tmp_path / "p.jsonl"), columns=Columns(columns.names, ("bild", "bild")))
+    with pytest.raises(UsageError, match="a folder has no columns; leave --path-column out"):
+        read_pairs(str(tmp_path), columns=columns)
 
 
 def test_rows_of_one_photograph_are_one_pair(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from clipcli.files.suffixes import check_suffix
 from clipcli.labelling.calibrate import calibrate_labels
 from clipcli.labelling.calibration import HeldOutRates, Rates
 from clipcli.labelling.calibration_file import Calibration, to_json
+from clipcli.labelling.classifier import build_classifier
 from clipcli.labels.label import Label
 from clipcli.labels.templates import choose_templates
 
@@ -32,17 +33,22 @@ def calibrate(
 ) -> int:
     check_suffix("--output", calibrate.output, ".json")
     templates = choose_templates(calibrate.template, calibrate.templates)
-    run = read_labelled("calibrate", "looked at", data, model, photo, output=calibrate.output)
+    n_least = MIN_PHOTOS if calibrate.leave_out_rare else 0
+    run = read_labelled(
+        "calibrate", "looked at", data, model, photo, output=calibrate.output
+    ).without_rare(n_least)
     _check_enough(data.labelled, run.labels, list(run.true_names.values()))
     with PartFile(Path(calibrate.output)) as file:  # known to be writable before it starts
         with run.report.failures_to(data.failures):
             (classifier,) = run.classifiers([templates])
-            photos = run.embed_labelled()
-        names = [run.labels[row].name for row in photos.rows]
-        _check_enough(data.labelled, run.labels, names)
+            photos = run.embed_labelled(n_least)
+        labels = photos.labels
+        if len(labels) < len(run.labels):
+            classifier = build_classifier(run.embedder, labels, templates, model.truncate)
+        _check_enough(data.labelled, labels, [labels[row].name for row in photos.rows])
         done = calibrate_labels(
             classifier,
-            run.labels,
+            labels,
             templates,
             photos.records,
             photos.rows,
@@ -68,7 +74,7 @@ def _check_enough(labelled: str, labels: Sequence[Label], names: Sequence[str]) 
         more = f" and {len(missing) - 10} labels more" if len(missing) > 10 else ""
         raise UsageError(
             f"{labelled}: {', '.join(missing[:10])}{more}; expected at least {MIN_PHOTOS} readable"
-            " photographs of each label, better ten"
+            " photographs of each label, better ten; --leave-out-rare goes on without these labels"
         )
 
 

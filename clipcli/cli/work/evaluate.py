@@ -48,7 +48,7 @@ def evaluate(
     check_suffix("--output", eval.output, ".json")
     check_suffix("--report", eval.report, ".html", ".htm")
     written = {"output": eval.output, "report": eval.report}
-    run = read_labelled("eval", "judged", data, model, photo, eval.labels, **written)
+    run = read_labelled("eval", "judged", data, model, photo, **written)
     check_several_labels(data.labelled, run.labels)
     if run.empty:
         logger.info(f"labels without a photograph: {', '.join(run.empty)}")

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,9 +92,10 @@ def _note_foreign_labels(labels: Sequence[Label]) -> None:
 class EmbeddedPhotos:
     """Photographs that could be read, at least one, and how the run that read them ended.
 
-    rows: int64 [n], the index of each one's true label.
+    labels: to choose from; rows: int64 [n], the index of each one's true label.
     """
 
+    labels: list[Label]
     records: list[Embedded]
     rows: NDArray[np.int64]
     code: ExitCode
@@ -122,13 +124,27 @@ class LabelledRun(PhotoRun):
         note_labels_without_evidence(self.embedder, self.labels)
         return made
 
-    def embed_labelled(self) -> EmbeddedPhotos:
-        """Embed them all, and say how many could be read."""
+    def without_rare(self, n_least: int) -> LabelledRun:
+        """The run without labels of fewer photographs; see `leave_out_rare`."""
+        labels = leave_out_rare(self.labels, self.true_names.values(), n_least)
+        kept = {label.name for label in labels}
+        true_names = {path: name for path, name in self.true_names.items() if name in kept}
+        found = [one for one in self.found if not isinstance(one, Photo) or one.path in true_names]
+        return replace(self, found=found, labels=labels, true_names=true_names)
+
+    def embed_labelled(self, n_least: int = 0) -> EmbeddedPhotos:
+        """Embed them all, and say how many could be read.
+
+        Labels of which fewer than `n_least` could be are left out; see `leave_out_rare`.
+        """
         records = [record for record in self.embedded() if isinstance(record, Embedded)]
         code = self.conclude()
-        index = {label.name: row for row, label in enumerate(self.labels)}
-        rows = np.array([index[self.true_names[record.path]] for record in records])
-        return EmbeddedPhotos(records, rows, code)
+        names = [self.true_names[record.path] for record in records]
+        labels = leave_out_rare(self.labels, names, n_least)
+        index = {label.name: row for row, label in enumerate(labels)}
+        kept = [record for record, name in zip(records, names, strict=True) if name in index]
+        rows = np.array([index[name] for name in names if name in index])
+        return EmbeddedPhotos(labels, kept, rows, code)
 
 
 def read_labelled(
@@ -137,7 +153,6 @@ def read_labelled(
     data: LabelledOptions,
     model: ModelOptions,
     photo: PhotoOptions,
-    labels: Sequence[str] | None = None,
     **files: str | None,
 ) -> LabelledRun:
     """The photographs of LABELLED, and the labels given or its own ones.
@@ -149,8 +164,13 @@ def read_labelled(
     check_options(model, photo, **files, failures=data.failures)
     if photo.null:
         raise UsageError(f"--null: {command} reads no list of paths; leave it out")
-    known = truth.read_truth(data.labelled, recursive=photo.recursive, exclude=photo.exclude or ())
-    chosen = read_labels(labels, data.labels_file) or folder_labels(known.labels)
+    known = truth.read_truth(
+        data.labelled,
+        recursive=photo.recursive,
+        exclude=photo.exclude or (),
+        columns=replace(truth.COLUMNS, chosen=(data.path_column, data.label_column)),
+    )
+    chosen = read_labels(data.labels, data.labels_file) or folder_labels(known.labels)
     names = match_labels(known.labels, chosen)
     true_names = {one.path: names[one.label] for one in known.photos}
     return LabelledRun(
@@ -162,6 +182,29 @@ def read_labelled(
         true_names,
         sorted(set(known.labels) - {one.label for one in known.photos}),
     )
+
+
+def leave_out_rare(labels: Sequence[Label], names: Iterable[str], n_least: int) -> list[Label]:
+    """The labels that stand at least `n_least` times among `names`; a note names the others.
+
+    Raises UsageError if others are left out and fewer than two stay.
+    """
+    counts = Counter(names)
+    kept = [label for label in labels if counts[label.name] >= n_least]
+    if len(kept) == len(labels):
+        return kept
+    if len(kept) < 2:
+        raise UsageError(
+            f"--leave-out-rare: {len(kept)} of {len(labels):,} labels"
+            f" {'has' if len(kept) == 1 else 'have'} {n_least} photographs or more; expected at"
+            " least two labels that do"
+        )
+    rare = [f"{one.name} ({counts[one.name]})" for one in labels if counts[one.name] < n_least]
+    logger.info(
+        f"left out, with fewer than {n_least} photographs: {len(rare):,} of {len(labels):,}"
+        f" labels, {', '.join(rare)}"
+    )
+    return kept
 
 
 def check_several_labels(labelled: str, labels: Sequence[Label]) -> None:

@@ -19,7 +19,7 @@ from clipcli.evaluation.metrics import Interval
 from clipcli.evaluation.tables import between
 from clipcli.files.part_file import PartFile
 from clipcli.files.suffixes import check_suffix
-from clipcli.labelling.classifier import Classifier
+from clipcli.labelling.classifier import Classifier, build_classifier
 from clipcli.labelling.probe import ProbeOrigin
 from clipcli.labelling.probe_file import write_probe
 from clipcli.labelling.probe_fit import check_classes, check_scipy, fit_probe
@@ -39,17 +39,27 @@ def fit(fit: FitOptions, data: LabelledOptions, model: ModelOptions, photo: Phot
     check_scipy()
     shots = _shots(fit.shots)
     templates = choose_templates(fit.template, fit.templates)
-    run = read_labelled("probe fit", "learned from", data, model, photo, output=fit.output)
-    if len(set(run.true_names.values())) < 2:
+    # one at least is held out of what is taught, to measure on
+    n_least = min(shots, default=1) + 1 if fit.leave_out_rare else 0
+    run = read_labelled(
+        "probe fit", "learned from", data, model, photo, output=fit.output
+    ).without_rare(n_least)
+    counts = Counter(run.true_names.values())
+    if len(counts) < 2:
         raise UsageError(f"{data.labelled}: photographs of fewer than two labels; {truth.EXPECTED}")
-    _check_most(shots, min(Counter(run.true_names.values()).values()) - 1)
+    _check_most(shots, min(counts.values()) - 1)
+    untaught = [label.name for label in run.labels if label.name not in counts]
+    if untaught:
+        logger.info(f"without a photograph, known by their words alone: {', '.join(untaught)}")
     with ExitStack() as stack:
         # known to be writable before it starts
         file = stack.enter_context(PartFile(Path(fit.output))) if fit.output else None
         stack.enter_context(run.report.failures_to(data.failures))
         (classifier,) = run.classifiers([templates])
         check_classes(classifier)
-        photos = run.embed_labelled()
+        photos = run.embed_labelled(n_least)
+        if len(photos.labels) < len(run.labels):
+            classifier = build_classifier(run.embedder, photos.labels, templates, model.truncate)
         made_by = replace(photos.records[0].made_by, templates=tuple(templates))
         fitted = fit_probe(photos.embeddings, photos.rows, classifier, made_by)
         if shots:
@@ -67,7 +77,7 @@ def _print_curve(
     _check_most(shots, most)
     measured = [n_shots for n_shots in shots if n_shots <= most]
     if len(measured) < len(shots):
-        logger.info(f"a label has {most + 1} photographs: more than {most} not measured")
+        logger.info(f"a label has {_photographs(most + 1)}: more than {most} not measured")
     points = learning_curve(
         photos.embeddings, photos.rows, classifier, measured, fit.splits, fit.seed
     )
@@ -78,9 +88,14 @@ def _check_most(shots: Sequence[int], most: int) -> None:
     """Refuse shots of which none can be measured."""
     if shots and shots[0] > most:
         raise UsageError(
-            f"--shots {','.join(map(str, shots))}: a label has {most + 1} photographs, of which one"
-            " at least is left to test; give fewer shots or more photographs"
+            f"--shots {','.join(map(str, shots))}: a label has {_photographs(most + 1)}, of which"
+            " one at least is left to test; give fewer shots or more photographs, or"
+            " --leave-out-rare to go on without such labels"
         )
+
+
+def _photographs(n: int) -> str:
+    return "1 photograph" if n == 1 else f"{n} photographs"
 
 
 def _shots(text: str | None) -> list[int]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 N_BEST_SHOWN = 5
+MIN_PHOTOS = 2  # of a label with --leave-out-rare: one in each half
 SOURCES = {
     "simple": "the default; the paper's section 3.1.4",
     "seven": "openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb",
@@ -67,21 +68,21 @@ def choose(
     own_sets = {name: read_templates(name) for name in choose.templates or ()}
     for some in own_sets.values():
         check_templates(some)
-    run = read_labelled(
-        *("prompts choose", "looked at", data, model, photo), choose.labels, output=choose.output
-    )
-    labels = run.labels
-    check_several_labels(data.labelled, labels)
-    rewordings = _rewordings(labels, choose.rewordings)
+    n_least = MIN_PHOTOS if choose.leave_out_rare else 0
+    run = read_labelled("prompts choose", "looked at", data, model, photo, output=choose.output)
+    check_several_labels(data.labelled, run.labels)
+    rewordings = _rewordings(run.labels, choose.rewordings)  # of rare labels too
+    run = run.without_rare(n_least)
     _check_enough(data.labelled, len(run.true_names))
     if choose.output is not None:
-        _check_writable(labels)
+        _check_writable(run.labels)
     with ExitStack() as stack:
         # known to be writable before it starts
         file = stack.enter_context(PartFile(Path(choose.output))) if choose.output else None
-        note_labels_without_evidence(run.embedder, labels)
+        note_labels_without_evidence(run.embedder, run.labels)
         with run.report.failures_to(data.failures):
-            photos = run.embed_labelled()
+            photos = run.embed_labelled(n_least)
+        labels = photos.labels
         _check_enough(data.labelled, len(photos.rows))
         made = prompt_choice.choose(
             run.embedder,

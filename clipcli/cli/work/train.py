@@ -19,11 +19,11 @@ from clipcli.cli.work import progress
 from clipcli.errors import ExitCode, StoppedError
 from clipcli.files.suffixes import check_suffix
 from clipcli.records import Failure
-from clipcli.training import log, loop
+from clipcli.training import log, loop, pairs
 from clipcli.training.distributed import Processes, joined_processes
 from clipcli.training.log import Step
 from clipcli.training.loop import Run
-from clipcli.training.pairs import Pairs, read_pairs
+from clipcli.training.pairs import Pairs
 from clipcli.training.start import open_start
 from clipcli.training.state import Settings
 
@@ -45,7 +45,8 @@ def train(data: str, train: TrainOptions) -> int:
         quiet = train.quiet or not processes.is_first
         if quiet:
             talk.leave_out_notes()
-        found = read_pairs(data, train.template or ())
+        columns = replace(pairs.COLUMNS, chosen=(train.path_column, train.caption_column))
+        found = pairs.read_pairs(data, train.template or (), columns)
         run = _run(found, train, processes, loop.Precision.choose(train.precision, device))
         # where matplotlib cannot write its own directory it takes another, and says so at length
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
