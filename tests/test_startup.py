@@ -46,6 +46,18 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert process.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("command", ["classify", "train"])
+def test_help_of_a_command_needs_no_pydantic(command: str) -> None:
+    script = (
+        f"import sys; from clipcli.cli.main import run; run(['{command}', '--help']);"
+        "print('pydantic' in sys.modules)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.splitlines()[-1] == "False"
+
+
 def test_importing_clipcli_imports_nothing_heavy() -> None:
     script = f"import sys, clipcli; print([n for n in {HEAVY} if n in sys.modules])"
     process = subprocess.run(

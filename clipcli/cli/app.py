@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from clipcli.cli.calibrate import calibrate
 from clipcli.cli.classify import classify
 from clipcli.cli.embed import embed
 from clipcli.cli.eval import evaluate
+from clipcli.cli.help import MAX_COLUMNS, App, Group
 from clipcli.cli.models import models_app
 from clipcli.cli.printing import print_line
 from clipcli.cli.probe import probe_app
@@ -19,11 +20,26 @@ from clipcli.cli.prompts import prompts_app
 from clipcli.cli.similar import similar
 from clipcli.cli.train import train
 
-app = typer.Typer(
+# in the order in which people meet them
+ORDER = (
+    *("classify", "similar", "embed", "models", "eval", "calibrate", "probe", "prompts", "train"),
+    "cache",
+)
+
+
+class _Ordered(Group):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {
+            name: self.commands[name] for name in sorted(self.commands, key=ORDER.index)
+        }
+
+
+app = App(
     name="clipcli",
+    cls=_Ordered,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_COLUMNS},
 )
 
 
@@ -36,12 +52,18 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show which version this is."
+        ),
     ] = False,
 ) -> None:
     """Label, embed and search photographs with CLIP.
 
+    clipcli COMMAND --help says what a command takes.
+
     Example: clipcli classify photos/ --labels dog,cat,tiger
+    Example: clipcli similar "a dog in the snow" photos/
     """
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clipcli.cli.help import App
 from clipcli.cli.options import CacheDir, Quiet
 from clipcli.cli.printing import print_line
 from clipcli.errors import CacheError, UsageError
@@ -27,14 +28,15 @@ Gone = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be forgotten.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed without a terminal.")]
 
-cache_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+cache_app = App(invoke_without_command=True)
 
 
 @cache_app.callback()
 def cache(context: typer.Context, cache_dir: CacheDir = None) -> int:
-    """Look after what is remembered: embeddings of photographs and texts.
+    """Look after the embeddings that are remembered between runs.
 
     Example: clipcli cache
+    Example: clipcli cache prune --dry-run
     """
     command = context.invoked_subcommand
     if command and cache_dir is not None:
@@ -46,9 +48,10 @@ def cache(context: typer.Context, cache_dir: CacheDir = None) -> int:
 
 @cache_app.command("info")
 def info(cache_dir: CacheDir = None) -> int:
-    """Show where the cache is, how large, and what it knows of each model.
+    """Show where it is, how large, and what it knows of each model.
 
     Example: clipcli cache info
+    Example: clipcli cache info --cache-dir /mnt/cache
     """
     from clipcli.embedding.cache import upkeep
 
@@ -72,6 +75,7 @@ def verify(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
     """Check every entry; exit 1 if one is damaged.
 
     Example: clipcli cache verify
+    Example: clipcli cache verify --cache-dir /mnt/cache
     """
     from clipcli.embedding.cache import upkeep
 
@@ -94,6 +98,7 @@ def repair(cache_dir: CacheDir = None, quiet: Quiet = False) -> int:
     """Drop what is damaged and keep the rest.
 
     Example: clipcli cache repair
+    Example: clipcli cache repair --cache-dir /mnt/cache
     """
     from clipcli.embedding.cache.repair import Repaired, repair
 
@@ -119,6 +124,7 @@ def prune(
     Kept are those whose folder is not there or empty: their disk may not be connected.
 
     Example: clipcli cache prune --dry-run
+    Example: clipcli cache prune --gone /media/old-disk --yes
     """
     from clipcli.cli.work.cache import prune
 
@@ -132,9 +138,12 @@ def prune(
 
 @cache_app.command("clear")
 def clear(cache_dir: CacheDir = None, yes: Yes = False, quiet: Quiet = False) -> int:
-    """Forget everything, after a question. Models stay; photographs will be encoded again.
+    """Forget everything, after a question.
+
+    Models stay; photographs will be encoded again.
 
     Example: clipcli cache clear
+    Example: clipcli cache clear --yes
     """
     from clipcli.cli.work.cache import clear
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
+from clipcli.cli.help import LEARNING, OUTPUT, in_panel
 from clipcli.cli.options import (
     LabelledOptions,
     LeaveOutRare,
@@ -23,11 +22,12 @@ class CalibrateOptions:
     """What is calibrated with, and where the calibration goes."""
 
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="The calibration, as JSON.")
+        str, in_panel(OUTPUT, "--output", "-o", metavar="FILE", help="The calibration, as JSON.")
     ]
     pairs: Annotated[
         int,
-        typer.Option(
+        in_panel(
+            LEARNING,
             min=0,
             metavar="N",
             help="Look at each photograph beside about N others too, to learn of photographs that"
@@ -39,13 +39,16 @@ class CalibrateOptions:
     templates: Templates = None
 
 
-@takes(CalibrateOptions, LabelledOptions, ModelOptions, PhotoOptions)
+@takes(CalibrateOptions, LabelledOptions, PhotoOptions, ModelOptions)
 def calibrate(
     *, calibrate: CalibrateOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions
 ) -> int:
-    """Learn from a few labelled photographs when a label is there, and measure how well.
+    """Learn from labelled photographs when a label is there.
+
+    Prints each label's threshold, and how often it is wrong on photographs held out of the fit.
 
     Example: clipcli calibrate labelled/ -o pets.json
+    Example: clipcli calibrate truth.csv -o pets.json --pairs 0
     """
     from clipcli.cli.work import calibrate as work
 

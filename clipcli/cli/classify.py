@@ -12,7 +12,7 @@ from clipcli.cli.options import (
 )
 
 
-@takes(LabelOptions, ModelOptions, PhotoOptions, OutputOptions)
+@takes(LabelOptions, PhotoOptions, ModelOptions, OutputOptions)
 def classify(
     *,
     paths: Paths = None,
@@ -24,6 +24,7 @@ def classify(
     """Label photographs with your own words.
 
     Example: clipcli classify photos/ --labels dog,cat,tiger -o labels.csv
+    Example: clipcli classify photos/ --labels dog,cat --multi-label --unknown other
     """
     from clipcli.cli.work import classify as work
 

@@ -5,27 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import typer
-
+from clipcli.cli.help import OUTPUT, TEXTS, in_panel, one_of
 from clipcli.cli.options import ModelOptions, OutputOptions, Paths, PhotoOptions, takes
+
+DType = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
     """What is embedded in place of photographs, and in which numbers."""
 
-    text: Annotated[list[str] | None, typer.Option(help="Embed this text instead; repeatable.")] = (
-        None
-    )
+    text: Annotated[
+        list[str] | None,
+        in_panel(TEXTS, metavar="TEXT", help="Embed this text instead of photographs; repeatable."),
+    ] = None
     text_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Embed the lines of this file instead.")
+        str | None, in_panel(TEXTS, metavar="FILE", help="Embed the lines of this file instead.")
     ] = None
     dtype: Annotated[
-        Literal["float32", "float16"], typer.Option(help="Of the numbers in a file of embeddings.")
+        DType,
+        in_panel(OUTPUT, metavar=one_of(DType), help="Of the numbers in a file of embeddings."),
     ] = "float32"
 
 
-@takes(EmbedOptions, ModelOptions, PhotoOptions, OutputOptions)
+@takes(EmbedOptions, PhotoOptions, ModelOptions, OutputOptions)
 def embed(
     *,
     paths: Paths = None,
@@ -39,6 +42,7 @@ def embed(
     The suffix of --output decides: .npy (with a .jsonl of paths), .npz, .safetensors, .csv, .jsonl.
 
     Example: clipcli embed photos/ -o photos.npy
+    Example: clipcli embed --text "a dog in the snow" --format jsonl
     """
     from clipcli.cli.work import embed as work
 

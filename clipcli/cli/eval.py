@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import typer
-
+from clipcli.cli.help import MEASURING, OUTPUT, in_panel
 from clipcli.cli.options import (
     LabelledOptions,
     ModelOptions,
@@ -25,33 +24,42 @@ class EvalOptions:
     templates: Templates = None
     compare: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="MODEL|TEMPLATES",
+        in_panel(
+            MEASURING,
+            metavar="NAME|FILE|TEXT",
             help="Another model, or other templates: a set's name, a .txt file, or"
-            ' "a photo of a {}.|a drawing of a {}."; repeatable, and prints one table of every'
-            " model with every set.",
+            ' "a photo of a {}.|a drawing of a {}."; repeatable: one table of every model with'
+            " every set.",
         ),
     ] = None
     report: Annotated[
         str | None,
-        typer.Option(metavar="FILE.html", help="Write a page with pictures of the mistakes."),
+        in_panel(
+            OUTPUT, metavar="FILE", help="Write a page (.html) with pictures of the mistakes."
+        ),
     ] = None
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write JSON here too.")
+        str | None, in_panel(OUTPUT, "--output", "-o", metavar="FILE", help="Write JSON here too.")
     ] = None
     format: Annotated[
         Literal["json"] | None,
-        typer.Option(help="Of --output; without one, in place of the tables on stdout."),
+        in_panel(
+            OUTPUT,
+            metavar="json",
+            help="Of --output; without one, in place of the tables on stdout.",
+            show_default="tables",
+        ),
     ] = None
 
 
-@takes(EvalOptions, LabelledOptions, ModelOptions, PhotoOptions)
+@takes(EvalOptions, LabelledOptions, PhotoOptions, ModelOptions)
 def evaluate(
     *, eval: EvalOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions
 ) -> int:
-    """Measure how often labels are right, on photographs whose labels you know.
+    """Measure how often labels are right, where you know them.
 
     Example: clipcli eval labelled/ --report mistakes.html
+    Example: clipcli eval labelled/ --compare ViT-B/16 --compare imagenet80
     """
     from clipcli.cli.work import evaluate as work
 

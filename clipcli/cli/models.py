@@ -11,25 +11,26 @@ from typing import Annotated
 import typer
 
 from clipcli.cli import talk
-from clipcli.cli.options import CacheDir, Quiet
+from clipcli.cli.help import App
+from clipcli.cli.options import ActivationOption, CacheDir, Quiet
 from clipcli.cli.printing import print_line, print_text
 from clipcli.errors import CacheError, UsageError
 from clipcli.models import catalogue
 from clipcli.models.fetch import fetch
-from clipcli.records import Activation
 
 logger = logging.getLogger(__name__)
 
-models_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+models_app = App(invoke_without_command=True)
 
 
 @models_app.callback()
 def list_models(context: typer.Context, cache_dir: CacheDir = None) -> int:
-    """List the models: size, input, ImageNet accuracy, whether they are on disk.
+    """List the models: size, accuracy, whether they are on disk.
 
     ImageNet: zero-shot top-1 as open_clip measured it (docs/openclip_results.csv).
 
     Example: clipcli models
+    Example: clipcli models show lite
     """
     if context.invoked_subcommand is None:
         root: Path | None = None
@@ -55,9 +56,10 @@ def download(
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> int:
-    """Fetch a published model ahead of time, verified; prints where it is.
+    """Fetch a published model, verified; prints where it is.
 
     Example: clipcli models download ViT-B/32
+    Example: clipcli models download ViT-L/14 --cache-dir /mnt/models
     """
     print_line(_fetch(name, cache_dir, quiet))
     return 0
@@ -69,11 +71,12 @@ def use(
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> int:
-    """Make a model your default; it is downloaded and verified first.
+    """Make a model your default, downloaded and verified first.
 
     Kept in clipcli.toml in your configuration directory; CLIPCLI_MODEL and --model come before it.
 
     Example: clipcli models use ViT-B/16
+    Example: clipcli models use auto
     """
     from clipcli.models import default_model
 
@@ -89,15 +92,14 @@ def use(
 @models_app.command("show")
 def show(
     name: Annotated[str, typer.Argument(help="lite, a published name, or a checkpoint's path.")],
-    activation: Annotated[
-        Activation | None, typer.Option(help="Of a bare checkpoint file that does not say.")
-    ] = None,
+    activation: ActivationOption = None,
 ) -> int:
-    """Show a model's card: what it is made from, how accurate it is, what it is bad at.
+    """Show what a model is, how accurate, and what it is bad at.
 
     Of a checkpoint: its kind, size, format and fingerprint.
 
     Example: clipcli models show lite
+    Example: clipcli models show ./pets.safetensors
     """
     known = catalogue.model_name(name)
     if known == catalogue.LITE:

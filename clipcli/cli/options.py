@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from clipcli.cli.help import FINE_POINTS, LABELS, MODEL, OUTPUT, PHOTOS, in_panel, one_of
 from clipcli.errors import UsageError
 from clipcli.files.rows import RowFormat
 from clipcli.records import Activation, Fit, Precision
@@ -20,36 +21,85 @@ Paths = Annotated[
     list[str] | None,
     typer.Argument(metavar="PATH...", help="Photographs, folders, or - for a list on stdin."),
 ]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Say nothing but what went wrong.", show_default=False)
-]
+Quiet = Annotated[bool, in_panel(OUTPUT, "--quiet", "-q", help="Say nothing but what went wrong.")]
 Labels = Annotated[
-    list[str] | None, typer.Option(metavar="A,B,C", help="Labels, separated by commas.")
+    list[str] | None, in_panel(LABELS, metavar="A,B,C", help="Labels, separated by commas.")
 ]
 LabelsFile = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help='One a line: label, or label = word | "whole prompt".'),
+    in_panel(
+        LABELS, metavar="FILE", help='Labels, one a line: label, or label = word | "whole prompt".'
+    ),
 ]
 Template = Annotated[
     list[str] | None,
-    typer.Option(help="Prompt around a label, {} its place; repeatable.", show_default=False),
+    in_panel(
+        LABELS,
+        metavar="TEXT",
+        help="Prompt around a label, {} its place; repeatable.",
+        show_default="a photo of a {}.",
+    ),
 ]
 Templates = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE", help="A set of templates; see clipcli prompts.")
+    str | None,
+    in_panel(
+        LABELS,
+        metavar="NAME|FILE",
+        help="A set of templates: a name (see clipcli prompts) or a file.",
+        show_default="simple",
+    ),
 ]
 LeaveOutRare = Annotated[
     bool,
-    typer.Option("--leave-out-rare", help="Go on without labels that have too few photographs."),
+    in_panel(LABELS, "--leave-out-rare", help="Go on without labels of too few photographs."),
 ]
 PathColumn = Annotated[
     str | None,
-    typer.Option(metavar="NAME|N", help="The column of paths in a CSV: its name, or its number."),
+    in_panel(
+        PHOTOS,
+        metavar="NAME|N",
+        help="The column of paths in a CSV: its name, or its number.",
+        show_default="path, file, ...",
+    ),
 ]
 Failures = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Write what failed, and why, as CSV.")
+    str | None, in_panel(OUTPUT, metavar="FILE", help="Write what failed, and why, as CSV.")
 ]
 CacheDir = Annotated[
-    str | None, typer.Option(metavar="DIR", help="Of models and embeddings; else CLIPCLI_CACHE.")
+    str | None,
+    in_panel(
+        FINE_POINTS,
+        metavar="DIR",
+        help="Where models and embeddings are kept.",
+        show_default="CLIPCLI_CACHE, else your cache directory",
+    ),
+]
+Device = Annotated[
+    str,
+    in_panel(
+        MODEL,
+        metavar="NAME",
+        help="auto, cpu, cuda, cuda:1 or mps; auto is a GPU where there is one.",
+    ),
+]
+ActivationOption = Annotated[
+    Activation | None,
+    in_panel(
+        FINE_POINTS,
+        metavar=one_of(Activation),
+        help="Of a bare checkpoint file that does not say.",
+        show_default="quickgelu",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    in_panel(
+        FINE_POINTS,
+        min=1,
+        metavar="N",
+        help="Threads that decode ahead.",
+        show_default="one a core",
+    ),
 ]
 
 
@@ -59,30 +109,47 @@ class ModelOptions:
 
     model: Annotated[
         str | None,
-        typer.Option(help="A name (see clipcli models) or a path; auto picks ViT-B/32 or lite."),
+        in_panel(
+            MODEL,
+            metavar="NAME",
+            help="A name (see clipcli models) or a path; auto is ViT-B/32, else lite.",
+            show_default="auto; clipcli models use NAME changes it",
+        ),
     ] = None
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    device: Device = "auto"
     precision: Annotated[
         Precision,
-        typer.Option(help="auto is bf16 on CPUs that have it, else fp32; fp16 on accelerators."),
+        in_panel(
+            MODEL,
+            metavar=one_of(Precision),
+            help="auto is bf16 on CPUs that have it, else fp32; fp16 on accelerators.",
+        ),
     ] = "auto"
-    activation: Annotated[
-        Activation | None, typer.Option(help="Of a bare checkpoint file that does not say.")
-    ] = None
+    activation: ActivationOption = None
     reference: Annotated[
         bool,
-        typer.Option("--reference", help="The reference's preprocessing and float32, exactly."),
+        in_panel(
+            FINE_POINTS, "--reference", help="The reference's preprocessing and float32, exactly."
+        ),
     ] = False
     truncate: Annotated[
-        bool, typer.Option("--truncate", help="Use the beginning of texts that are too long.")
+        bool,
+        in_panel(FINE_POINTS, "--truncate", help="Use the beginning of texts that are too long."),
     ] = False
     cache_dir: CacheDir = None
     cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Remember embeddings between runs.")
+        bool,
+        in_panel(
+            FINE_POINTS,
+            "--cache/--no-cache",
+            help="Do not remember embeddings between runs.",
+        ),
     ] = True
     compile: Annotated[
         bool,
-        typer.Option("--compile", help="Compile the model first, for millions of photographs."),
+        in_panel(
+            FINE_POINTS, "--compile", help="Compile the model first, for millions of photographs."
+        ),
     ] = False
 
 
@@ -92,27 +159,45 @@ class LabelOptions:
 
     labels: Labels = None
     labels_file: LabelsFile = None
-    template: Template = None
-    templates: Templates = None
     top_k: Annotated[
-        int | None, typer.Option(min=1, help="Labels for each photograph; 1, or all there are.")
+        int | None,
+        in_panel(
+            LABELS,
+            min=1,
+            metavar="N",
+            help="Labels for each photograph, best first.",
+            show_default="1; with --multi-label, all that are there",
+        ),
     ] = None
     multi_label: Annotated[
         bool,
-        typer.Option("--multi-label", help="Every label that is there; better with --calibration."),
+        in_panel(
+            LABELS, "--multi-label", help="Every label that is there; better with --calibration."
+        ),
     ] = False
-    calibration: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Labels and thresholds of clipcli calibrate.")
-    ] = None
-    probe: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Labels taught by clipcli probe fit.")
-    ] = None
     min_probability: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, metavar="P", help="Leave out labels below this."),
+        in_panel(
+            LABELS,
+            min=0.0,
+            max=1.0,
+            metavar="P",
+            help="Leave out labels below this, from 0 to 1.",
+            show_default="0; with --multi-label, 0.5",
+        ),
     ] = None
     unknown: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Call photographs that fit no label this.")
+        str | None,
+        in_panel(LABELS, metavar="NAME", help="Call photographs that fit no label this."),
+    ] = None
+    template: Template = None
+    templates: Templates = None
+    calibration: Annotated[
+        str | None,
+        in_panel(LABELS, metavar="FILE", help="Labels and thresholds of clipcli calibrate."),
+    ] = None
+    probe: Annotated[
+        str | None, in_panel(LABELS, metavar="FILE", help="Labels taught by clipcli probe fit.")
     ] = None
 
 
@@ -129,12 +214,20 @@ class LabelledOptions:
     ]
     labels: Annotated[
         list[str] | None,
-        typer.Option(metavar="A,B,C", help="To choose from, if not the true labels alone."),
+        in_panel(
+            LABELS, metavar="A,B,C", help="Labels to choose from.", show_default="the true labels"
+        ),
     ] = None
     labels_file: LabelsFile = None
     path_column: PathColumn = None
     label_column: Annotated[
-        str | None, typer.Option(metavar="NAME|N", help="The column of labels in a CSV, likewise.")
+        str | None,
+        in_panel(
+            PHOTOS,
+            metavar="NAME|N",
+            help="The column of labels in a CSV, likewise.",
+            show_default="label, class, ...",
+        ),
     ] = None
     failures: Failures = None
     quiet: Quiet = False
@@ -144,54 +237,80 @@ class LabelledOptions:
 class PhotoOptions:
     """Which photographs, and how they are read."""
 
-    recursive: Annotated[bool, typer.Option(help="Look into folders below the folders.")] = True
+    recursive: Annotated[
+        bool, in_panel(PHOTOS, help="Leave out the folders below the folders.")
+    ] = True
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Pass over such names; repeatable.")
+        list[str] | None, in_panel(PHOTOS, metavar="GLOB", help="Pass over such names; repeatable.")
     ] = None
     null: Annotated[
         bool,
-        typer.Option(
-            "--null", "-0", help="Lists of paths, on stdin and stdout, are NUL-separated."
-        ),
+        in_panel(PHOTOS, "--null", "-0", help="Paths on stdin and stdout end with a NUL."),
     ] = False
     fit: Annotated[
-        Fit, typer.Option(help="Into the model's square: its middle, all on a border, squashed.")
+        Fit,
+        in_panel(
+            FINE_POINTS,
+            metavar=one_of(Fit),
+            help="Into the model's square: its middle, all on a border, squashed.",
+        ),
     ] = "crop"
     exact: Annotated[
-        bool, typer.Option("--exact", help="Decode large JPEGs in full: slower, hardly different.")
+        bool,
+        in_panel(
+            FINE_POINTS, "--exact", help="Decode large JPEGs in full: slower, hardly different."
+        ),
     ] = False
     max_megapixels: Annotated[
-        float, typer.Option(min=0.0, metavar="N", help="Fail photographs larger than this.")
+        float, in_panel(PHOTOS, min=0.0, metavar="N", help="Fail photographs larger than this.")
     ] = 250.0
     batch_size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Photographs in one forward pass.")
+        int | None,
+        in_panel(
+            FINE_POINTS,
+            min=1,
+            metavar="N",
+            help="Photographs in one forward pass.",
+            show_default="what suits the device",
+        ),
     ] = None
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads that decode ahead.")
-    ] = None
+    workers: Workers = None
 
 
 @dataclass(frozen=True)
 class OutputOptions:
     """Where results and failures go, and what is said meanwhile."""
 
+    output: Annotated[
+        str | None,
+        in_panel(
+            OUTPUT,
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the rows here.",
+            show_default="stdout",
+        ),
+    ] = None
     format: Annotated[
         RowFormat | None,
-        typer.Option(help="Of the rows; by default the suffix of --output, or csv."),
-    ] = None
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")
+        in_panel(
+            OUTPUT,
+            metavar=one_of(RowFormat),
+            help="Of the rows.",
+            show_default="the suffix of --output, else csv",
+        ),
     ] = None
     failures: Failures = None
     passed_over: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write what was passed over, as CSV.")
+        str | None, in_panel(OUTPUT, metavar="FILE", help="Write what was passed over, as CSV.")
     ] = None
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Name each file that was passed over, and why.")
+        bool, in_panel(OUTPUT, "--verbose", help="Name each file that was passed over, and why.")
     ] = False
     allow_empty: Annotated[
         bool,
-        typer.Option("--allow-empty", help="No photographs are all right, and give no rows."),
+        in_panel(OUTPUT, "--allow-empty", help="No photographs are all right, and give no rows."),
     ] = False
     quiet: Quiet = False
 
@@ -204,7 +323,7 @@ class OutputOptions:
 def takes(*groups: type) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Give a command the options of these groups; it is called with an instance of each.
 
-    The command's own parameters come first in its help, then the groups'.
+    The command's own parameters come first, then the groups'; in its help, each in its panel.
     """
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipcli.cli.help import MEASURING, OUTPUT, App, in_panel
 from clipcli.cli.options import (
     LabelledOptions,
     LeaveOutRare,
@@ -18,7 +19,7 @@ from clipcli.cli.options import (
 )
 from clipcli.errors import UsageError
 
-probe_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+probe_app = App(invoke_without_command=True)
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,24 @@ class FitOptions:
     """Where the probe goes, and how it is measured."""
 
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="The probe.")
+        str | None,
+        in_panel(OUTPUT, "--output", "-o", metavar="FILE", help="Write the probe here."),
     ] = None
     shots: Annotated[
         str | None,
-        typer.Option(
-            metavar="1,2,4,8,16",
+        in_panel(
+            MEASURING,
+            metavar="1,2,4,8",
             help="Print accuracy when so many photographs of each label are taught.",
         ),
     ] = None
     splits: Annotated[
-        int, typer.Option(min=1, metavar="N", help="With --shots: draw so many times.")
+        int,
+        in_panel(MEASURING, min=1, metavar="N", help="With --shots: draw so many times."),
     ] = 20
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --shots: of the draws.")] = 0
+    seed: Annotated[
+        int, in_panel(MEASURING, min=0, metavar="N", help="With --shots: of the draws.")
+    ] = 0
     leave_out_rare: LeaveOutRare = False
     template: Template = None
     templates: Templates = None
@@ -49,6 +55,7 @@ def probe(context: typer.Context) -> int:
     """Teach labels with a few photographs of each.
 
     Example: clipcli probe fit labelled/ -o pets.probe
+    Example: clipcli classify photos/ --probe pets.probe
     """
     if context.invoked_subcommand is None:
         raise UsageError("probe: expected clipcli probe fit LABELLED_DIR -o FILE")
@@ -56,11 +63,12 @@ def probe(context: typer.Context) -> int:
 
 
 @probe_app.command("fit")
-@takes(FitOptions, LabelledOptions, ModelOptions, PhotoOptions)
+@takes(FitOptions, LabelledOptions, PhotoOptions, ModelOptions)
 def fit(*, fit: FitOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions) -> int:
     """Learn labels from photographs, starting from the labels' words.
 
     Example: clipcli probe fit labelled/ -o pets.probe
+    Example: clipcli probe fit labelled/ --shots 1,2,4,8
     """
     from clipcli.cli.work import probe as work
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipcli.cli.help import FINE_POINTS, LABELS, OUTPUT, App, in_panel
 from clipcli.cli.options import (
     LabelledOptions,
     Labels,
@@ -15,10 +16,11 @@ from clipcli.cli.options import (
     ModelOptions,
     PhotoOptions,
     Template,
+    Templates,
     takes,
 )
 
-prompts_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+prompts_app = App(invoke_without_command=True)
 
 
 @dataclass(frozen=True)
@@ -27,30 +29,42 @@ class ChooseOptions:
 
     rewordings: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE", help='Words to try: label = word | "whole prompt", each on its own.'
+        in_panel(
+            LABELS,
+            metavar="FILE",
+            help='Words to try: label = word | "whole prompt", each on its own.',
         ),
     ] = None
     templates: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="Templates to try beside the named sets; repeatable."),
+        in_panel(
+            LABELS, metavar="FILE", help="Templates to try beside the named sets; repeatable."
+        ),
     ] = None
     hint: Annotated[
-        str | None, typer.Option(metavar="NOUN", help="Try 'a photo of a {}, a type of NOUN.' too.")
+        str | None,
+        in_panel(LABELS, metavar="NOUN", help="Try 'a photo of a {}, a type of NOUN.' too."),
     ] = None
-    seed: Annotated[int, typer.Option(min=0, help="Of the two halves.")] = 0
+    seed: Annotated[int, in_panel(FINE_POINTS, min=0, metavar="N", help="Of the two halves.")] = 0
     leave_out_rare: LeaveOutRare = False
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write what is best as a labels file."),
+        in_panel(
+            OUTPUT,
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write what is best as a labels file.",
+        ),
     ] = None
 
 
 @prompts_app.callback()
 def prompts(context: typer.Context) -> int:
-    """List the named sets of templates; look at prompts, choose better ones.
+    """List the sets of templates; show prompts, choose better ones.
 
     Example: clipcli prompts
+    Example: clipcli prompts show --labels dog,cat --templates seven
     """
     return 0 if context.invoked_subcommand else show()
 
@@ -60,13 +74,14 @@ def show(
     labels: Labels = None,
     labels_file: LabelsFile = None,
     template: Template = None,
-    templates: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A named set of templates, or a file.")
-    ] = None,
+    templates: Templates = None,
 ) -> int:
-    """Print what each label becomes, one prompt a line; without labels, the sets of templates.
+    """Print what each label becomes, one prompt a line.
+
+    Without labels: the templates of a set, or the names of all sets.
 
     Example: clipcli prompts show --labels dog,cat --templates seven
+    Example: clipcli prompts show --templates imagenet80
     """
     from clipcli.cli.work import prompts as work
 
@@ -74,13 +89,16 @@ def show(
 
 
 @prompts_app.command("choose")
-@takes(ChooseOptions, LabelledOptions, ModelOptions, PhotoOptions)
+@takes(ChooseOptions, LabelledOptions, PhotoOptions, ModelOptions)
 def choose(
     *, choose: ChooseOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions
 ) -> int:
-    """Try words and templates on half of some labelled photographs, test the best on the other.
+    """Find better words and templates with labelled photographs.
 
-    Example: clipcli prompts choose labelled/ --rewordings words.txt -o labels.txt
+    They are tried on one half of the photographs, and the best are tested on the other.
+
+    Example: clipcli prompts choose labelled/ -o labels.txt
+    Example: clipcli prompts choose labelled/ --rewordings words.txt --hint bird
     """
     from clipcli.cli.work import prompts as work
 

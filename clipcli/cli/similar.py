@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipcli.cli.help import OUTPUT, SEARCH, in_panel
 from clipcli.cli.options import ModelOptions, OutputOptions, Paths, PhotoOptions, takes
 
 Parts = list[str] | None
@@ -16,26 +17,44 @@ Parts = list[str] | None
 class SearchOptions:
     """What the query is made of, where it is looked for, and how many answers there are."""
 
+    top_k: Annotated[
+        int, in_panel(SEARCH, min=1, metavar="N", help="How many photographs to find.")
+    ] = 10
+    min_similarity: Annotated[
+        float,
+        in_panel(
+            SEARCH,
+            min=-1.0,
+            max=1.0,
+            metavar="N",
+            help="Leave out what is below this cosine, from -1 to 1.",
+        ),
+    ] = -1.0
     text: Annotated[
-        bool, typer.Option("--text", help="QUERY is words, also where a file has that name.")
+        bool, in_panel(SEARCH, "--text", help="QUERY is words, also where a file has that name.")
     ] = False
     embeddings: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Search this file in place of PATH.")
+        str | None,
+        in_panel(SEARCH, metavar="FILE", help="Search what clipcli embed wrote, in place of PATH."),
     ] = None
-    add_text: Annotated[Parts, typer.Option(help="More of these words; 2:WORDS doubles.")] = None
-    add_image: Annotated[Parts, typer.Option(help="More like this photograph.")] = None
-    subtract_text: Annotated[Parts, typer.Option(help="Less of these words.")] = None
-    subtract_image: Annotated[Parts, typer.Option(help="Less like this photograph.")] = None
-    top_k: Annotated[int, typer.Option(min=1, help="How many.")] = 10
-    min_similarity: Annotated[
-        float, typer.Option(min=-1.0, max=1.0, help="Leave out what is below this cosine.")
-    ] = -1.0
+    add_text: Annotated[
+        Parts, in_panel(SEARCH, metavar="TEXT", help="More of these words; 2:WORDS doubles.")
+    ] = None
+    add_image: Annotated[
+        Parts, in_panel(SEARCH, metavar="FILE", help="More like this photograph.")
+    ] = None
+    subtract_text: Annotated[
+        Parts, in_panel(SEARCH, metavar="TEXT", help="Less of these words.")
+    ] = None
+    subtract_image: Annotated[
+        Parts, in_panel(SEARCH, metavar="FILE", help="Less like this photograph.")
+    ] = None
     paths_only: Annotated[
-        bool, typer.Option("--paths-only", help="Print paths alone, NUL-separated with -0.")
+        bool, in_panel(OUTPUT, "--paths-only", help="Print paths alone; with -0, a NUL ends each.")
     ] = False
 
 
-@takes(SearchOptions, ModelOptions, PhotoOptions, OutputOptions)
+@takes(SearchOptions, PhotoOptions, ModelOptions, OutputOptions)
 def similar(
     *,
     query: Annotated[str, typer.Argument(help="A photograph, or words.")],
@@ -48,6 +67,7 @@ def similar(
     """Find the photographs nearest to a photograph or to words.
 
     Example: clipcli similar "a dog in the snow" photos/ --top-k 5
+    Example: clipcli similar examples/photos/cat.jpg photos/ --subtract-text indoors
     """
     from clipcli.cli.work import similar as work
 

@@ -7,8 +7,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from clipcli.cli.options import CacheDir, PathColumn, Quiet, takes
-from clipcli.records import Activation
+from clipcli.cli.help import FINE_POINTS, LEARNING, MODEL, OUTPUT, PHOTOS, in_panel, one_of
+from clipcli.cli.options import (
+    ActivationOption,
+    CacheDir,
+    Device,
+    PathColumn,
+    Quiet,
+    Workers,
+    takes,
+)
+
+Tower = Literal["image", "text"]
+Mixed = Literal["auto", "fp32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -17,74 +28,150 @@ class TrainOptions:
 
     init: Annotated[
         str,
-        typer.Option(
+        in_panel(
+            LEARNING,
+            metavar="NAME",
             help="A checkpoint or published model to go on from; or, from scratch, tiny, tiny-vit,"
-            " small, small-vit, new:ViT-B/32, ..."
+            " small, small-vit, new:ViT-B/32, ...",
         ),
     ]
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="DIR|FILE", help="A folder, or a name.safetensors."),
+        in_panel(
+            OUTPUT,
+            "--output",
+            "-o",
+            metavar="DIR|FILE",
+            help="A folder, or a name.safetensors.",
+        ),
     ]
     template: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Caption around a folder's label, {} its place; repeatable.", show_default=False
+        in_panel(
+            LEARNING,
+            metavar="TEXT",
+            help="Caption around a folder's label, {} its place; repeatable.",
+            show_default="a photo of a {}.",
         ),
     ] = None
     path_column: PathColumn = None
     caption_column: Annotated[
-        str | None, typer.Option(metavar="NAME|N", help="The column of captions, likewise.")
+        str | None,
+        in_panel(
+            PHOTOS,
+            metavar="NAME|N",
+            help="The column of captions, likewise.",
+            show_default="caption, title, ...",
+        ),
     ] = None
-    epochs: Annotated[int, typer.Option(min=1, help="Times that each photograph is seen.")] = 32
+    epochs: Annotated[
+        int,
+        in_panel(LEARNING, min=1, metavar="N", help="Times that each photograph is seen."),
+    ] = 32
     batch_size: Annotated[
-        int, typer.Option(min=2, help="Pairs compared with each other, in all processes together.")
+        int,
+        in_panel(
+            LEARNING,
+            min=2,
+            metavar="N",
+            help="Pairs compared with each other, in all processes together.",
+        ),
     ] = 256
     micro_batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Pairs in memory at once; the gradient is the whole batch's."),
+        in_panel(
+            FINE_POINTS,
+            min=1,
+            metavar="N",
+            help="Pairs in memory at once; the gradient is the whole batch's.",
+            show_default="the whole batch",
+        ),
     ] = None
     lr: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Highest learning rate; else 1e-3, or 1e-5 from a checkpoint."),
+        in_panel(
+            LEARNING,
+            min=0.0,
+            metavar="N",
+            help="Highest learning rate.",
+            show_default="1e-3, from a checkpoint 1e-5",
+        ),
     ] = None
     weight_decay: Annotated[
-        float, typer.Option(min=0.0, help="Of matrices, not of gains, biases and logit scale.")
+        float,
+        in_panel(
+            FINE_POINTS,
+            min=0.0,
+            metavar="N",
+            help="Of matrices, not of gains, biases and logit scale.",
+        ),
     ] = 0.2
     warmup: Annotated[
         int | None,
-        typer.Option(min=0, help="Steps to the highest rate; else a tenth, at most 2000."),
+        in_panel(
+            FINE_POINTS,
+            min=0,
+            metavar="N",
+            help="Steps to the highest learning rate.",
+            show_default="a tenth of all, at most 2000",
+        ),
     ] = None
     freeze: Annotated[
-        Literal["image", "text"] | None, typer.Option(help="Keep one tower as it is.")
+        Tower | None,
+        in_panel(
+            LEARNING,
+            metavar=one_of(Tower),
+            help="Keep one tower as it is.",
+            show_default="both learn",
+        ),
     ] = None
     flip: Annotated[
-        bool, typer.Option("--flip", help="Mirror every other photograph, as CLIP did not.")
+        bool,
+        in_panel(LEARNING, "--flip", help="Mirror every other photograph, as CLIP did not."),
     ] = False
     truncate: Annotated[
-        bool, typer.Option("--truncate", help="Use the beginning of captions that are too long.")
+        bool,
+        in_panel(
+            FINE_POINTS, "--truncate", help="Use the beginning of captions that are too long."
+        ),
     ] = False
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and crops.")] = 0
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    seed: Annotated[
+        int, in_panel(FINE_POINTS, min=0, metavar="N", help="Of weights, order and crops.")
+    ] = 0
+    device: Device = "auto"
     precision: Annotated[
-        Literal["auto", "fp32", "fp16", "bf16"],
-        typer.Option(help="Mixed with fp32; auto is bf16 where the hardware has it."),
+        Mixed,
+        in_panel(
+            MODEL,
+            metavar=one_of(Mixed),
+            help="Mixed with fp32; auto is bf16 where the hardware has it.",
+        ),
     ] = "auto"
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads that decode ahead.")
-    ] = None
+    workers: Workers = None
     keep_mb: Annotated[
-        int, typer.Option(min=0, help="Memory for resized photographs, to decode each once.")
+        int,
+        in_panel(
+            FINE_POINTS,
+            min=0,
+            metavar="N",
+            help="Megabytes for resized photographs, to decode each once.",
+        ),
     ] = 1024
     max_minutes: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop after the step then at work, and save.")
+        float | None,
+        in_panel(
+            LEARNING,
+            min=0.0,
+            metavar="N",
+            help="Stop after the step then at work, and save.",
+            show_default="no limit",
+        ),
     ] = None
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --output, bit for bit.")
+        bool,
+        in_panel(OUTPUT, "--resume", help="Go on with the run in --output, bit for bit."),
     ] = False
-    activation: Annotated[
-        Activation | None, typer.Option(help="Of a bare checkpoint file that does not say.")
-    ] = None
+    activation: ActivationOption = None
     cache_dir: CacheDir = None
     quiet: Quiet = False
 
@@ -100,11 +187,12 @@ def train(
     ],
     train: TrainOptions,
 ) -> int:
-    """Train a CLIP on photographs and their captions, from scratch or from a checkpoint.
+    """Train a CLIP on photographs and their captions.
 
     Several processes: torchrun --nproc-per-node 2 -m clipcli train ...
 
-    Example: clipcli train photos.csv --init ViT-B/32 --freeze image -o run/
+    Example: clipcli train pairs.csv --init ViT-B/32 --freeze image -o pets
+    Example: clipcli train photos/ --init tiny --epochs 14 --flip -o small.safetensors
     """
     from clipcli.cli.work import train as work
 

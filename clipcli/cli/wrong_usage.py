@@ -92,7 +92,9 @@ def explained(error: typer.TyperException, root: Any, arguments: Sequence[str]) 
     if kind == "MissingParameter":
         parameter = error.param  # type: ignore[attr-defined]
         what = _shown_name(parameter)
-        return f"no {what}; expected {_wanted(parameter, command)}; see {typed} --help"
+        from clipcli.cli.help import examples
+
+        return f"no {what}; expected {_wanted(parameter, command)}; as in: {examples(command)[0]}"
     if kind == "BadParameter":
         parameter = error.param  # type: ignore[attr-defined]
         found = _value(error)

@@ -10,6 +10,7 @@ from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
 from clipcli.cli.work.labels import read_label_request
 from clipcli.cli.work.meant_labels import warn_of_labels
 from clipcli.cli.work.report import Report
+from clipcli.errors import UsageError
 from clipcli.files.rows import CLASSIFY_COLUMNS
 from clipcli.labelling.labeller import LabelRequest, classify_photos, open_labeller
 from clipcli.records import Classified, Failure, PassedOver
@@ -22,6 +23,10 @@ def classify(
     photo: PhotoOptions,
     out: OutputOptions,
 ) -> int:
+    if not paths and label == LabelOptions():
+        raise UsageError(
+            "no PATH and no labels; expected as in: clipcli classify photos/ --labels dog,cat,tiger"
+        )
     check_options(model, photo, **out.files)
     format = output.choose_format(out, Classified)
     report = Report("labelled", out.quiet)
