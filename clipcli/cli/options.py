@@ -298,7 +298,7 @@ class OutputOptions:
             OUTPUT,
             metavar=one_of(RowFormat),
             help="Of the rows.",
-            show_default="the suffix of --output, else csv",
+            show_default="the suffix of --output, else csv; a table on a terminal",
         ),
     ] = None
     failures: Failures = None

@@ -1,6 +1,7 @@
 """Records to lines of CSV, JSON, JSON Lines, or bare paths.
 
 A new format of rows is a class, a line of `ROW_WRITERS`, and a choice of --format in `RowFormat`.
+Tables for people are in `table_rows.py`, which needs Rich.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import csv
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from clipcli.errors import one_line
@@ -18,7 +20,7 @@ from clipcli.records import Classified, Embedded, EmbeddedText, Failure, Match, 
 if TYPE_CHECKING:
     from clipcli.records import Embedding, Prediction
 
-RowFormat = Literal["csv", "json", "jsonl"]
+RowFormat = Literal["csv", "json", "jsonl", "table"]
 CLASSIFY_COLUMNS = (
     *("path", "rank", "label", "probability", "similarity"),
     *("accepted", "scoring", "model"),  # what comes later goes behind
@@ -26,6 +28,19 @@ CLASSIFY_COLUMNS = (
 FAILURE_COLUMNS = ("path", "error")
 PASSED_OVER_COLUMNS = ("path", "reason")
 SIMILAR_COLUMNS = ("path", "rank", "similarity", "model")
+
+
+@dataclass(frozen=True)
+class TableContents:
+    """What a table will hold, as far as the run knows before the first row: the columns are made
+    for that. names: the paths or texts that may come, which are read for a table alone; n_ranks:
+    how many rows a photograph, or a search, may have."""
+
+    record: type[Record]
+    names: Iterable[str] = ()
+    labels: Sequence[str] = ()
+    unknown: str | None = None
+    n_ranks: int = 1
 
 
 class _Echo:
@@ -156,8 +171,10 @@ ROW_WRITERS: dict[str, type[RowWriter]] = {
 
 
 def row_formats(record: type[Record]) -> list[str]:
-    """The choices of --format for such records, the usual one first."""
-    return ["csv", "jsonl"] if record is Embedded else [*get_args(RowFormat)]
+    """The choices of --format for such records, the usual one of a pipe first."""
+    if record is Embedded:
+        return ["csv", "jsonl"]
+    return ["csv", "jsonl", "table"] if record is EmbeddedText else [*get_args(RowFormat)]
 
 
 def json_text(value: object) -> str:

@@ -15,10 +15,12 @@ class Stdout:
     """Standard output. Raises ClosedPipeError when nobody reads it any more.
 
     Each write is flushed. Only a terminal gets them together, ten times a second, since the
-    progress bar below is drawn again for each.
+    progress bar below is drawn again for each. `is_shown`: what is written is fit for a terminal
+    as it is, with its colours.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_shown: bool = False) -> None:
+        self._is_shown = is_shown
         self._is_terminal = sys.stdout.isatty()
         self._waiting: list[bytes] = []
         self._last_s = 0.0
@@ -43,7 +45,7 @@ class Stdout:
         self._last_s = time.monotonic()
         try:
             if self._is_terminal:  # through the text layer, which a bar makes room for
-                sys.stdout.write(shown(data).decode())
+                sys.stdout.write((data if self._is_shown else shown(data)).decode())
                 sys.stdout.flush()
             else:
                 sys.stdout.buffer.write(data)

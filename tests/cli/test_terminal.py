@@ -6,19 +6,16 @@ import csv
 import io
 import json
 import os
-import pty
 import re
-import select
 import shutil
-import subprocess
 import sys
-import termios
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from program import Result
+from terminal import Terminal
 
 from clipcli.errors import one_line
 from clipcli.files.lock import lock_part
@@ -59,18 +56,9 @@ ORDINARY = (
 EVERYTHING = "".join(("a", *C0, "\x7f\x85\x9b\u2028\u202e\u2066", *COMMANDS[:12], "b"))
 
 RICH = re.compile(r"\x1b\[\?25[hl]|\x1b\[[0-9;]*m|\r\x1b\[1A")  # hides, colours, goes up
+COLOURS = re.compile(r"\x1b\[(0|1|2|3[0-7])m")  # of a table: bold, dim, and the first eight
 ERASED = re.compile(r"[^\n]*\r?\x1b\[2K")
 ISOLATING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-
-RUNS = """
-import json, sys
-from clipcli.cli.main import run
-for line in open(int(sys.argv[1])):
-    code = run(json.loads(line))
-    sys.stdout.flush()
-    sys.stdout.buffer.write(b"%d\\x1e" % code)
-    sys.stdout.buffer.flush()
-"""
 
 
 def is_obeyed(character: str) -> bool:
@@ -88,52 +76,6 @@ def shown_character(character: str) -> str:
     if not is_obeyed(character):
         return character
     return repr(character)[1:-1] if character < "\x7f" else f"\\u{ord(character):04x}"
-
-
-class Terminal:
-    """A real pseudo-terminal, and a process on it that runs one command line after another."""
-
-    def __init__(self, folder: Path) -> None:
-        self._master, slave = pty.openpty()
-        termios.tcsetwinsize(slave, (24, 20_000))  # so that Rich breaks no row
-        to_read, to_write = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", RUNS, str(to_read)],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            pass_fds=[to_read],
-            env=os.environ
-            | {
-                "TERM": "xterm-256color",
-                "HOME": str(folder),
-                "CLIPCLI_CACHE": str(folder / "cache"),
-            },
-            start_new_session=True,
-        )
-        os.close(slave)
-        os.close(to_read)
-        self._runs = os.fdopen(to_write, "w")
-
-    def run(self, *arguments: object) -> tuple[int, str]:
-        """The exit code, and all that came to the terminal: rows, errors and bars."""
-        self._runs.write(json.dumps([str(argument) for argument in arguments]) + "\n")
-        self._runs.flush()
-        printed = b""
-        while not printed.endswith(b"\x1e"):
-            assert select.select([self._master], [], [], 60)[0], printed
-            printed += os.read(self._master, 1 << 16)
-        text = printed[:-1].replace(b"\r\n", b"\n").decode()
-        return int(text[-1]), text[:-1]
-
-    def type(self, text: str) -> None:
-        """What the next command finds on its stdin."""
-        os.write(self._master, text.encode())
-
-    def close(self) -> None:
-        self._runs.close()
-        assert self._process.wait(60) == 0
-        os.close(self._master)
 
 
 @pytest.fixture(scope="module")
@@ -190,9 +132,12 @@ def test_the_summary_comes_last_on_a_terminal(
     terminal: Terminal, example_photos: Path, lite: str
 ) -> None:
     _, printed = terminal.run("classify", example_photos, "--labels", "cat,dog", "--model", lite)
-    stay = lines_without_bar(printed)
-    assert stay[-1].startswith("clipcli: 7 files: 6 labelled")
-    assert [line for line in stay[:-1] if line.startswith("clipcli")] == []
+    *rows, summary = lines_without_bar(printed)
+    assert summary.startswith("clipcli: 7 files: 6 labelled")
+    assert [line.split()[0] for line in rows] == [
+        "PATH",
+        *map(str, sorted(example_photos.glob("*.jpg"))),
+    ]
 
 
 def test_a_list_that_is_typed_is_asked_for(terminal: Terminal, lite: str) -> None:
@@ -215,10 +160,13 @@ def test_rows_and_tables_are_shown_on_a_terminal_and_bytes_in_a_pipe(
         "classify csv": (*classify, "csv"),
         "classify json": (*classify, "json"),
         "classify jsonl": (*classify, "jsonl"),
-        "similar csv": similar,
+        "classify table": (*classify, "table"),
+        "similar table": similar,
+        "embed table": embed,
+        "similar csv": (*similar, "--format", "csv"),
         "similar json": (*similar, "--format", "json"),
         "similar paths": (*similar, "--paths-only"),
-        "embed csv": embed,
+        "embed csv": (*embed, "--format", "csv"),
         "embed jsonl": (*embed, "--format", "jsonl"),
         "eval": ("eval", album, "--model", lite, "--quiet"),
         "eval json": ("eval", album, "--model", lite, "--quiet", "--format", "json"),
@@ -262,6 +210,15 @@ def test_rows_and_tables_are_shown_on_a_terminal_and_bytes_in_a_pipe(
     for name in ("classify csv", "similar csv", "embed csv"):
         expected = as_csv([[*map(shown, row)] for row in rows_of(pipe[name])])
         assert lines(text[name]) == expected.splitlines()
+    named = {
+        "classify": {*map(shown, found)},
+        "similar": {*map(shown, found)},
+        "embed": {*map(shown, NAMES)},
+    }
+    for command, names in named.items():
+        table = lines(COLOURS.sub("", text[f"{command} table"]))
+        assert len(table) == len(NAMES) + 1
+        assert [name for name in names if not any(name in line for line in table)] == []
     for name in ("classify json", "similar json", "eval json"):
         assert json.loads("\n".join(lines(text[name]))) == json.loads(pipe[name])
     for name in ("classify jsonl", "embed jsonl"):

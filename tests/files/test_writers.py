@@ -236,11 +236,14 @@ def test_full_device_behind_stdout_is_one_line() -> None:
 
 
 def test_every_choice_of_format_is_for_some_records() -> None:
-    assert {*get_args(RowFormat)} < {*ROW_WRITERS}
+    assert {*get_args(RowFormat)} - {"table"} < {*ROW_WRITERS}
     assert row_formats(Classified) == row_formats(Match) == [*get_args(RowFormat)]
     assert row_formats(Embedded) == ["csv", "jsonl"]
+    assert row_formats(EmbeddedText) == ["csv", "jsonl", "table"]
 
 
-def test_writing_needs_no_picture_library(tmp_path: Path) -> None:
-    code = "import sys, clipcli.files.rows\nprint({'torch', 'PIL', 'numpy'} & {*sys.modules})"
+def test_writing_needs_neither_a_picture_library_nor_rich(tmp_path: Path) -> None:
+    code = (
+        "import sys, clipcli.files.rows\nprint({'torch', 'PIL', 'numpy', 'rich'} & {*sys.modules})"
+    )
     assert python(code, tmp_path) == "set()\n"

@@ -11,7 +11,7 @@ from clipcli.cli.work.labels import read_label_request
 from clipcli.cli.work.meant_labels import warn_of_labels
 from clipcli.cli.work.report import Report
 from clipcli.errors import UsageError
-from clipcli.files.rows import CLASSIFY_COLUMNS
+from clipcli.files.rows import CLASSIFY_COLUMNS, TableContents
 from clipcli.labelling.labeller import LabelRequest, classify_photos, open_labeller
 from clipcli.records import Classified, Failure, PassedOver
 
@@ -33,9 +33,19 @@ def classify(
     request = read_label_request(label)
     warn_of_labels(request.labels, label, paths)
     run = PhotoRun(find_photos(paths, photo, out.allow_empty), model, photo, report)
-    rows = output.open_rows(out, format, CLASSIFY_COLUMNS)
+    rows = output.open_rows(out, format, CLASSIFY_COLUMNS, _contents(run, request))
     records = output.warned_of_other_model(_classified(run, request), out)
     return run.write(records, rows, out)
+
+
+def _contents(run: PhotoRun, request: LabelRequest) -> TableContents:
+    """What rows there may be."""
+    if request.probe is not None:
+        labels = request.probe.labels
+    else:
+        labels = tuple(label.name for label in (request.calibration or request).labels)
+    n_ranks = request.top_k or (len(labels) if request.multi_label else 1)
+    return TableContents(Classified, run.photo_paths, labels, request.unknown, n_ranks)
 
 
 def _classified(run: PhotoRun, request: LabelRequest) -> Iterator[Classified | Failure]:

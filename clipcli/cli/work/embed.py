@@ -15,9 +15,9 @@ from clipcli.cli.work.report import Report
 from clipcli.errors import UsageError
 from clipcli.files.embedding_file import SUFFIXES, Header
 from clipcli.files.embedding_writer import check_suffix, open_embeddings
-from clipcli.files.rows import Writer, embed_columns, row_formats
+from clipcli.files.rows import TableContents, Writer, embed_columns, row_formats
 from clipcli.labels.label import read_texts_file
-from clipcli.records import TEXT, Embedded, Record
+from clipcli.records import TEXT, Embedded, EmbeddedText, Record
 
 if TYPE_CHECKING:
     from clipcli.cli.embed import EmbedOptions
@@ -36,7 +36,7 @@ def embed(
     texts = [*(embed.text or ()), *(read_texts_file(embed.text_file) if embed.text_file else ())]
     if texts and paths:
         raise UsageError("PATH and --text in one run; embed photographs and texts separately")
-    format = _choose_format(embed, out)
+    format = _choose_format(embed, out, EmbeddedText if texts else Embedded)
     report = Report("embedded", out.quiet)
     run = PhotoRun(
         [] if texts else find_photos(paths, photo, out.allow_empty), model, photo, report
@@ -53,7 +53,7 @@ def embed(
         sink = open_embeddings(Path(out.output or ""), Header.of(made_by, embed.dtype))
     else:
         columns = embed_columns("text" if texts else "path", embedder.spec.embed_dim)
-        sink = output.open_rows(out, format, columns)
+        sink = output.open_rows(out, format, columns, TableContents(EmbeddedText, texts))
         records = output.warned_of_other_model(records, out)
     summary = (
         f"{len(texts)} text{'s' if texts[1:] else ''} embedded; {run.described}" if texts else None
@@ -61,7 +61,7 @@ def embed(
     return run.write(records, sink, out, summary)
 
 
-def _choose_format(embed: EmbedOptions, out: OutputOptions) -> str | None:
+def _choose_format(embed: EmbedOptions, out: OutputOptions, record: type[Record]) -> str | None:
     """Of rows; None for a file of embeddings."""
     suffix = Path(out.output or "").suffix
     if out.format and suffix in SUFFIXES:
@@ -72,4 +72,4 @@ def _choose_format(embed: EmbedOptions, out: OutputOptions) -> str | None:
         check_suffix(Path(out.output or ""))
     if embed.dtype != "float32" and not is_file:
         raise UsageError(f"--dtype {embed.dtype} is for {', '.join(SUFFIXES)} files")
-    return None if is_file else output.choose_format(out, Embedded)
+    return None if is_file else output.choose_format(out, record)

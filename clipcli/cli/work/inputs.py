@@ -146,6 +146,11 @@ class PhotoRun:
         return f"{spec.name}, {spec.precision} on {spec.device}"
 
     @property
+    def photo_paths(self) -> Iterator[str]:
+        """Of the files to try."""
+        return (record.path for record in self.found if isinstance(record, Photo))
+
+    @property
     def needs_model(self) -> bool:
         """Whether there is a photograph: the end of all other files is known without a model."""
         return any(isinstance(record, Photo) for record in self.found)

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TypeVar
 from clipcli.cli.options import OutputOptions
 from clipcli.errors import UsageError
 from clipcli.files.part_file import PartFile
-from clipcli.files.rows import ROW_WRITERS, Writer, row_formats
+from clipcli.files.rows import ROW_WRITERS, TableContents, Writer, row_formats
 from clipcli.files.stdout import Stdout
 from clipcli.files.suffixes import check_suffix
 from clipcli.records import Failure, Record
@@ -27,17 +28,19 @@ MAX_HEAD_BYTES = 1 << 16  # of a file whose rows name their model
 
 
 def choose_format(out: OutputOptions, record: type[Record]) -> str:
-    """The format asked for, or the one that --output's suffix names, or the usual one."""
+    """The format asked for, or the one that --output's suffix names, or the usual one: a table at
+    a terminal, CSV elsewhere."""
     allowed = row_formats(record)
-    if out.format is None:
-        check_suffix("--output", out.output, *(f".{name}" for name in allowed))
-    by_suffix = Path(out.output).suffix.removeprefix(".").lower() if out.output else ""
-    wanted = out.format or by_suffix
-    if wanted in allowed:
-        return wanted
+    if out.format in allowed:
+        return out.format
     if out.format:
         raise UsageError(f"--format {out.format}: expected {' or '.join(allowed)}")
-    return allowed[0]
+    if out.output is None:
+        return "table" if "table" in allowed and sys.stdout.isatty() else allowed[0]
+    by_suffix = [name for name in allowed if name != "table"]
+    check_suffix("--output", out.output, *(f".{name}" for name in by_suffix))
+    suffix = Path(out.output).suffix.removeprefix(".").lower()
+    return suffix if suffix in by_suffix else allowed[0]
 
 
 def warned_of_other_model(records: Iterator[R], out: OutputOptions) -> Iterator[R]:
@@ -73,9 +76,20 @@ def _model_in(path: str | None) -> str | None:
 
 
 @contextmanager
-def open_rows(out: OutputOptions, format: str, columns: Sequence[str]) -> Iterator[Writer]:
-    """Rows on stdout, or in the file of --output."""
+def open_rows(
+    out: OutputOptions, format: str, columns: Sequence[str], contents: TableContents
+) -> Iterator[Writer]:
+    """Rows on stdout, or in the file of --output. columns: of CSV; contents: of a table."""
+    is_table = format == "table"
     destination: PartFile | Stdout
-    destination = Stdout() if out.output is None else PartFile(Path(out.output), kept="rows")
+    if out.output is None:
+        destination = Stdout(is_shown=is_table)
+    else:
+        destination = PartFile(Path(out.output), kept="rows")
     with destination:
-        yield ROW_WRITERS[format](destination, columns)
+        if is_table:
+            from clipcli.files import table_rows  # with Rich, which nothing else of this needs
+
+            yield table_rows.open_table(destination, contents)
+        else:
+            yield ROW_WRITERS[format](destination, columns)

@@ -17,7 +17,7 @@ from clipcli.errors import EmbeddingFileError, PhotoError, UsageError
 from clipcli.files import embedding_file
 from clipcli.files.embedding_file import EmbeddingFile
 from clipcli.files.made_by import check_made_by
-from clipcli.files.rows import SIMILAR_COLUMNS
+from clipcli.files.rows import SIMILAR_COLUMNS, TableContents
 from clipcli.photos.formats import is_picture
 from clipcli.records import TEXT, Match, Record
 from clipcli.search.query import QueryPart, encode_query
@@ -61,7 +61,9 @@ def similar(
         records = _search_photos(parts, search, run)
     if format == "paths" and (out.output or not sys.stdout.isatty()):  # a terminal gets it escaped
         records = _warned_of_newlines(records)
-    rows = output.open_rows(out, format, SIMILAR_COLUMNS)
+    n_answers = min(search.top_k, len(file.paths if file else photos))
+    contents = TableContents(Match, n_ranks=n_answers)
+    rows = output.open_rows(out, format, SIMILAR_COLUMNS, contents)
     records = output.warned_of_other_model(records, out)
     return run.write(records, rows, out, summary)
 
