@@ -64,9 +64,23 @@ class TrainOptions:
             show_default="caption, title, ...",
         ),
     ] = None
+    validate: Annotated[
+        str | None,
+        in_panel(
+            LEARNING,
+            metavar="DATA|SHARE",
+            help="Pairs like DATA, or a share of it, such as 0.1, to measure each epoch on and keep"
+            " the best model by.",
+        ),
+    ] = None
     epochs: Annotated[
         int,
-        in_panel(LEARNING, min=1, metavar="N", help="Times that each photograph is seen."),
+        in_panel(
+            LEARNING,
+            min=1,
+            metavar="N",
+            help="Times that each photograph is seen; --resume may raise them.",
+        ),
     ] = 32
     batch_size: Annotated[
         int,
@@ -169,7 +183,12 @@ class TrainOptions:
     ] = None
     resume: Annotated[
         bool,
-        in_panel(OUTPUT, "--resume", help="Go on with the run in --output, bit for bit."),
+        in_panel(
+            OUTPUT,
+            "--resume",
+            help="Go on with the run in --output, bit for bit; or with a new schedule for more"
+            " --epochs.",
+        ),
     ] = False
     activation: ActivationOption = None
     cache_dir: CacheDir = None

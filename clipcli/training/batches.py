@@ -7,9 +7,11 @@ or processes nor a pause between two steps changes what is seen.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +27,9 @@ from clipcli.training.gradient import Batch
 from clipcli.training.pairs import Pair
 
 N_BATCHES_AHEAD = 2
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,23 @@ class Plan:
         return order[position * self.batch_size :][: self.batch_size]
 
 
+def read_ahead(
+    groups: Iterable[Sequence[Item]], read: Callable[[Item], Read], n_threads: int
+) -> Generator[list[Read]]:
+    """What `read` makes of each item, group by group, up to two of them being read ahead."""
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
+    ahead: deque[list[Future[Read]]] = deque()
+    try:
+        for group in groups:
+            ahead.append([pool.submit(read, item) for item in group])
+            if len(ahead) > N_BATCHES_AHEAD:
+                yield [future.result() for future in ahead.popleft()]
+        while ahead:
+            yield [future.result() for future in ahead.popleft()]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 class Captions:
     """Every caption as tokens, numbered; captions of the same tokens are the same caption.
 
@@ -66,6 +88,10 @@ class Captions:
             for text, row in zip(texts, rows, strict=True)
         }
         self._rows = [np.array(row) for row in numbers]
+
+    @property
+    def n_distinct(self) -> int:
+        return len(self._rows)
 
     def number(self, text: str) -> int:
         return self._number[text]
@@ -101,21 +127,18 @@ class Batches:
 
         Its pictures are uint8 [n, px, px, 3], not yet normalised.
         """
-        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
-        ahead: deque[list[Future[DrawnPair]]] = deque()
-        waiting = iter(steps)
-        try:
-            for _ in steps:
-                while len(ahead) <= N_BATCHES_AHEAD and (step := next(waiting, None)) is not None:
-                    of_step = np.array_split(self.plan.batch(step), self.processes.size)
-                    share = of_step[self.processes.rank]
-                    epoch = step // self.plan.steps_per_epoch
-                    ahead.append([pool.submit(self._draw, epoch, int(n)) for n in share])
-                yield self._batch([future.result() for future in ahead.popleft()])
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        with closing(read_ahead(map(self._share, steps), self._draw, n_threads)) as batches:
+            for drawn in batches:
+                yield self._batch(drawn)
 
-    def _draw(self, epoch: int, number: int) -> DrawnPair:
+    def _share(self, step: int) -> list[tuple[int, int]]:
+        """Epoch and number of each pair of a step that is this process's."""
+        shares = np.array_split(self.plan.batch(step), self.processes.size)
+        epoch = step // self.plan.steps_per_epoch
+        return [(epoch, int(number)) for number in shares[self.processes.rank]]
+
+    def _draw(self, of_epoch: tuple[int, int]) -> DrawnPair:
+        epoch, number = of_epoch
         pair = self.pairs[number]
         chance = np.random.default_rng([self.plan.seed, epoch, number])
         text = pair.captions[int(chance.integers(len(pair.captions)))]

@@ -2,135 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
-from typing import Literal
 
 import torch
+from torch import Tensor
 
 from clipcli.embedding.local import default_workers
-from clipcli.errors import CheckpointError, ModelError, OutputError, UsageError, one_line
+from clipcli.errors import CheckpointError, ModelError, StoppedError, UsageError, one_line
 from clipcli.models.checkpoint.finite import check_finite
 from clipcli.models.score import Score
 from clipcli.network.config import VisionTransformerConfig
 from clipcli.photos.preprocess import normalise
 from clipcli.records import Failure
-from clipcli.runtime.devices import choose_device, has_bfloat16
 from clipcli.runtime.process import keep_freed_memory, tune_pillow
 from clipcli.training import log
-from clipcli.training.batches import Batches, Captions, Plan
+from clipcli.training.batches import Batches, Captions
 from clipcli.training.crops import Pictures
-from clipcli.training.distributed import Processes
 from clipcli.training.gradient import Batch, backward
-from clipcli.training.log import Step
+from clipcli.training.log import Step, Validation
 from clipcli.training.loss import MAX_LOGIT_SCALE
-from clipcli.training.optimizer import descend, parameter_groups, warm_cosine
-from clipcli.training.pairs import Pair
-from clipcli.training.start import Start, openai_tensors, prepare, write_model
-from clipcli.training.state import Settings, read_state, write_state
+from clipcli.training.optimizer import Schedule, descend, parameter_groups
+from clipcli.training.run import Run
+from clipcli.training.start import openai_tensors, prepare, write_model
+from clipcli.training.state import Progress, read_state, write_state
+from clipcli.training.validation import HeldOut
 
-TrainingPrecision = Literal["auto", "fp32", "fp16", "bf16"]
+logger = logging.getLogger(__name__)
 
-MODEL_FILE = "model.safetensors"
 # paper, table 18: beta 2 and epsilon of AdamW
 RESNET_ADAM, VIT_ADAM = (0.999, 1e-8), (0.98, 1e-6)
 SECONDS_BETWEEN_DRAWINGS = 30.0
-
-
-@dataclass(frozen=True)
-class Files:
-    """Where a run is kept: in a folder of its own, or beside the `.safetensors` asked for."""
-
-    model: Path
-    log: Path
-    curves: Path
-    state: Path
-
-    @classmethod
-    def of(cls, output: str) -> Files:
-        path = Path(output)
-        if path.suffix == ".safetensors":
-            names = (path.with_suffix(f".{end}") for end in ("csv", "png", "state.safetensors"))
-            return cls(path, *names)
-        names = (path / name for name in ("log.csv", "curves.png", "state.safetensors"))
-        return cls(path / MODEL_FILE, *names)
-
-    def make_folder(self) -> None:
-        """Raises OutputError where that cannot be done."""
-        folder = self.model.parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
-
-
-@dataclass(frozen=True)
-class Precision:
-    """How the towers compute; parameters, loss and optimizer are float32."""
-
-    name: Literal["fp32", "fp16", "bf16"]
-    device: torch.device
-
-    @classmethod
-    def choose(cls, wanted: TrainingPrecision, device_name: str) -> Precision:
-        """`auto` is bf16 where the hardware has it, else float16 on CUDA, else float32.
-
-        Raises UsageError for a device that is not here, or float16 on one that is not CUDA.
-        """
-        device = choose_device(device_name)
-        if wanted == "fp16" and device.type != "cuda":
-            raise UsageError(f"--precision fp16 on {device}: expected fp32, bf16, or a CUDA device")
-        if wanted != "auto":
-            return cls(wanted, device)
-        if device.type == "cuda":
-            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-            return cls("bf16" if has_bf16 else "fp16", device)
-        has_bf16 = device.type == "cpu" and has_bfloat16()
-        return cls("bf16" if has_bf16 else "fp32", device)
-
-    def autocast(self) -> AbstractContextManager[object]:
-        if self.name == "fp32":
-            return nullcontext()
-        dtype = torch.bfloat16 if self.name == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype)
-
-    def scaler(self) -> torch.amp.GradScaler | None:
-        """Gradients of float16 vanish unless the loss is scaled up."""
-        return torch.amp.GradScaler("cuda") if self.name == "fp16" else None
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that a run is made of.
-
-    n_threads: that decode ahead, None for one a core; keep_mb: of memory, for resized photographs.
-    Raises UsageError for a batch that leaves a process without a pair.
-    """
-
-    start: Start
-    pairs: list[Pair]
-    settings: Settings
-    precision: Precision
-    files: Files
-    processes: Processes
-    n_threads: int | None = None
-    keep_mb: int = 1024
-
-    def __post_init__(self) -> None:
-        if self.settings.batch_size < self.processes.size:
-            raise UsageError(
-                f"--batch-size {self.settings.batch_size}: {self.processes.size} processes need at"
-                " least one pair each"
-            )
-
-    @property
-    def plan(self) -> Plan:
-        chosen = self.settings
-        return Plan(len(self.pairs), chosen.batch_size, chosen.epochs, chosen.seed)
 
 
 def train(
@@ -139,16 +45,19 @@ def train(
     resume: bool = False,
     stop_at: float | None = None,
     on_failure: Callable[[Failure], None] = lambda failure: None,
+    on_validation: Callable[[list[Validation]], None] = lambda validations: None,
 ) -> Iterator[Step]:
     """Train from the first step, or from where a run stopped, to the last.
 
-    Model, log, curves and state are written after each epoch and at the end. stop_at: on the
-    clock of `time.monotonic`, after which no step is begun. on_failure: hears once of each
-    photograph that cannot be read. Raises UsageError where `run.files` hold another run, and
-    ModelError where the loss or a weight is no number any more; the files keep the last epoch.
+    Model, log, curves and state are written after each epoch and at the end, and the model of the
+    best epoch where pairs are held out. stop_at: on the clock of `time.monotonic`, after which no
+    step is begun. on_failure: hears once of each photograph that cannot be read. on_validation:
+    hears of all so far, before the first step, after each epoch, and when a run goes on. Raises
+    UsageError where `run.files` hold another run, and ModelError where a loss or a weight is no
+    number any more; the files keep the last epoch.
     """
     plan, processes = run.plan, run.processes
-    training = _Training(run)
+    training = _Training(run, HeldOut(run, on_failure) if run.held_out else None, on_validation)
     if resume:
         training.restore()
     elif run.files.state.exists():
@@ -157,13 +66,14 @@ def train(
             " another --output"
         )
     remaining = range(len(training.steps), plan.n_steps)
+    if training.is_validation_due():
+        training.keep(is_last=not remaining)
     batches = _batches(run, on_failure).read(remaining, run.n_threads or default_workers())
-    factor = warm_cosine(plan.n_steps, run.settings.warmup)
     updates = descend(
         training.optimizer,
         lambda step: training.backward(next(batches)),
         remaining,
-        factor,
+        training.schedule.factor,
         scaler=training.scaler,
     )
     try:
@@ -175,8 +85,7 @@ def train(
             is_last = is_late or step + 1 == plan.n_steps
             if is_last or (step + 1) % plan.steps_per_epoch == 0:
                 training.check_weights(step)
-                if processes.is_first:
-                    training.save(is_last)
+                training.keep(is_last)
             yield training.steps[-1]
             if is_late:
                 break
@@ -196,8 +105,13 @@ def _batches(run: Run, on_failure: Callable[[Failure], None]) -> Batches:
 class _Training:
     """What changes from step to step: the model, the moments of its gradients, the history."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(
+        self,
+        run: Run,
+        held_out: HeldOut | None,
+        on_validation: Callable[[list[Validation]], None],
+    ) -> None:
+        self.run, self.held_out, self.on_validation = run, held_out, on_validation
         chosen = run.settings
         if run.precision.device.type == "cpu":
             keep_freed_memory()  # a fifth more images/s for `tiny` (two cores)
@@ -212,15 +126,73 @@ class _Training:
             fused=True,
         )
         self.scaler = run.precision.scaler()
+        self.schedule = Schedule.of(0, run.plan.n_steps, chosen.warmup)
         self.steps: list[Step] = []
+        self.validations: list[Validation] = []
         self._settled_at = self._drawn_at = time.monotonic()
 
     def restore(self) -> None:
         """Go back to where the run in its files stopped."""
-        rows = read_state(
-            self.run.files.state, self.model, self.optimizer, self.scaler, self.run.settings
+        run = self.run
+        progress = read_state(
+            run.files.state,
+            self.model,
+            self.optimizer,
+            self.scaler,
+            run.settings,
+            run.plan.n_steps,
         )
-        self.steps = [Step(int(row[0]), int(row[1]), *row[2:]) for row in rows.tolist()]
+        self.steps = [Step(int(row[0]), int(row[1]), *row[2:]) for row in progress.history.tolist()]
+        self.validations = [
+            Validation(int(row[0]), int(row[1]), *row[2:]) for row in progress.validations.tolist()
+        ]
+        self.schedule = progress.schedule
+        if self.schedule.first_step == len(self.steps):
+            self._say_restart()
+        if self.validations:
+            self.on_validation(self.validations)
+
+    def _say_restart(self) -> None:
+        schedule, chosen = self.schedule, self.run.settings
+        rate = f"is {chosen.lr:g} again"
+        if schedule.warm_up:
+            rate = f"rises to {chosen.lr:g} by step {schedule.first_step + schedule.warm_up}"
+        logger.info(
+            f"--epochs {chosen.epochs}: a new schedule after step {schedule.first_step}; the"
+            f" learning rate {rate} and falls to 0 at step {schedule.n_steps}"
+        )
+
+    def is_validation_due(self) -> bool:
+        """Before the first step and after each epoch, once."""
+        n_done = len(self.steps)
+        is_measured = bool(self.validations) and self.validations[-1].step == n_done
+        is_between_epochs = n_done % self.run.plan.steps_per_epoch == 0
+        return self.held_out is not None and is_between_epochs and not is_measured
+
+    def validate(self) -> None:
+        """In every process. Raises ModelError for a loss that is no number."""
+        assert self.held_out is not None  # it is due
+        began = time.monotonic()
+        loss, recall = self.held_out.measure(self.model)
+        n_done = len(self.steps)
+        if not math.isfinite(loss):
+            found = f"a validation loss of {loss}; expected a finite one"
+            raise ModelError(self._diverged(n_done - 1, found))
+        epoch = n_done // self.run.plan.steps_per_epoch
+        self.validations.append(Validation(n_done, epoch, loss, recall))
+        self.on_validation(self.validations)
+        self._settled_at += time.monotonic() - began  # images/s are of those learnt from
+
+    def keep(self, is_last: bool) -> None:
+        """Validate where that is due, and save. Stopped meanwhile, the epoch is saved all the
+        same, and measured when the run goes on."""
+        try:
+            if self.is_validation_due():
+                self.validate()
+        except StoppedError:
+            self.save(is_last)
+            raise
+        self.save(is_last)
 
     def check_weights(self, step: int) -> None:
         """Whether what is saved can be read again. In every process: all have the same weights.
@@ -280,15 +252,23 @@ class _Training:
         self._settled_at = now
 
     def save(self, is_last: bool) -> None:
-        """Every file anew; the picture, which takes a part of a second, now and then."""
+        """Every file anew, by the first process; the picture, which takes a part of a second, now
+        and then."""
+        if not self.steps or not self.run.processes.is_first:
+            return
         files = self.run.files
         write_model(self.model, self.run.start.preprocess, files.model)
-        log.write_log(files.log, self.steps)
-        rows = torch.tensor([astuple(step) for step in self.steps], dtype=torch.float64)
-        write_state(files.state, self.model, self.optimizer, self.scaler, self.run.settings, rows)
+        best = log.best(self.validations)
+        if best is not None and best.step == len(self.steps):
+            write_model(self.model, self.run.start.preprocess, files.best)
+        log.write_log(files.log, self.steps, self.validations)
+        progress = Progress(_rows(self.steps), _rows(self.validations), self.schedule)
+        write_state(
+            files.state, self.model, self.optimizer, self.scaler, self.run.settings, progress
+        )
         is_due = time.monotonic() - self._drawn_at > SECONDS_BETWEEN_DRAWINGS
         if log.can_draw() and (is_last or is_due):
-            log.draw_curves(files.curves, self.steps, self._title())
+            log.draw_curves(files.curves, self.steps, self._title(), self.validations)
             self._drawn_at = time.monotonic()
 
     def _title(self) -> str:
@@ -298,3 +278,8 @@ class _Training:
             f"{Path(*self.run.files.model.parts[-2:])}: {init.name if init.exists() else init},"
             f" {len(self.steps)} of {self.run.plan.n_steps} steps of {chosen.batch_size} pairs"
         )
+
+
+def _rows(said: Sequence[Step] | Sequence[Validation]) -> Tensor:
+    """What the log says, a row each, in float64."""
+    return torch.tensor([astuple(one) for one in said], dtype=torch.float64)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+MOST_WARM_UP_STEPS = 2000  # paper, table 18
 
 Passed = TypeVar("Passed")  # what a caller's `backward` returns, such as a loss
 
@@ -34,6 +37,26 @@ def warm_cosine(n_steps: int, warm_up: int) -> Callable[[int], float]:
         return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, n_steps - warm_up)))
 
     return factor
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`warm_cosine` from one step of a run, counted from 0, to its last."""
+
+    first_step: int
+    n_steps: int  # of the whole run
+    warm_up: int
+
+    @classmethod
+    def of(cls, first_step: int, n_steps: int, warm_up: int | None) -> Schedule:
+        """Without a `warm_up` a tenth of the schedule, at most MOST_WARM_UP_STEPS."""
+        tenth = (n_steps - first_step) // 10
+        return cls(
+            first_step, n_steps, min(MOST_WARM_UP_STEPS, tenth) if warm_up is None else warm_up
+        )
+
+    def factor(self, step: int) -> float:
+        return warm_cosine(self.n_steps - self.first_step, self.warm_up)(step - self.first_step)
 
 
 def descend(

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from clipcli.errors import UsageError
 from clipcli.files.table_columns import Columns
 from clipcli.files.table_reader import DELIMITERS, check_filled, is_utf8, read_rows, read_text
@@ -24,6 +26,7 @@ EXPECTED = (
 )
 COLUMNS = Columns(("path", "caption"))
 DELIMITERS_BY_SUFFIX = {".csv": DELIMITERS, ".tsv": "\t"}
+SPLIT = 2**32  # beside a seed, where `batches` has the epoch
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,29 @@ def read_pairs(path: str, templates: Sequence[str] = (), columns: Columns = COLU
             f"{path}: {n_found} with a caption{missing}; training compares at least two"
         )
     return found
+
+
+def hold_out(pairs: Sequence[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """What is left to train on, and a share that the seed draws, both in the order of `pairs`.
+
+    Raises UsageError where one of the two would be fewer than two pairs.
+    """
+    n_held = round(share * len(pairs))
+    if not 2 <= n_held <= len(pairs) - 2:
+        raise UsageError(
+            f"--validate {share:g}: {n_held} of {len(pairs)} photographs held out; expected at"
+            " least two, and two to train on"
+        )
+    drawn = np.random.default_rng([seed, SPLIT]).permutation(len(pairs))[:n_held]
+    held = set(drawn.tolist())
+    trained = [pair for number, pair in enumerate(pairs) if number not in held]
+    return trained, [pairs[number] for number in sorted(held)]
+
+
+def n_shared(some: Sequence[Pair], others: Sequence[Pair]) -> int:
+    """How many photographs of some are among the others, by whatever path."""
+    files = {os.path.realpath(pair.path) for pair in others}
+    return sum(os.path.realpath(pair.path) in files for pair in some)
 
 
 def _of_folder(top: str, templates: Sequence[str]) -> Pairs:

@@ -404,9 +404,9 @@ def run_under_torchrun(clipcli: list[str]) -> list[Result]:
 
 
 @pytest.mark.parametrize(
-    ("run_two", "micro_batches"),
-    [(run_under_torchrun, ()), (run_joined, ("--micro-batch", 2))],
-    ids=["under torchrun", "in micro-batches"],
+    ("run_two", "more"),
+    [(run_under_torchrun, ()), (run_joined, ("--micro-batch", 2, "--validate", 0.4))],
+    ids=["under torchrun", "in micro-batches, validated"],
 )
 def test_two_processes_train_the_same_model(
     cli: Cli,
@@ -414,19 +414,29 @@ def test_two_processes_train_the_same_model(
     vit: Path,
     tmp_path: Path,
     run_two: Callable[[list[str]], list[Result]],
-    micro_batches: tuple[object, ...],
+    more: tuple[object, ...],
 ) -> None:
     options = ("--init", vit, "--epochs", 2, "--batch-size", 9, "--lr", 1e-3)
-    options = (*options, "--precision", "fp32", "--device", "cpu", *micro_batches)
-    assert cli("train", colours, "-o", tmp_path / "one", *options).code == 0
+    options = (*options, "--precision", "fp32", "--device", "cpu", *more)
+    alone = cli("train", colours, "-o", tmp_path / "one", *options)
+    assert alone.code == 0
     results = run_two(command("train", colours, "-o", tmp_path / "two", *options))
     assert not any(result.code for result in results), results
-    assert sum(result.stderr.count("clipcli:") for result in results) == 1  # one of them talks
+    said = [result.stderr.count("clipcli:") for result in results]
+    assert sum(said) == alone.stderr.count("clipcli:")  # one of them talks
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name in one:
         torch.testing.assert_close(one[name], two[name], atol=1e-4, rtol=0, msg=name)
-    losses = [[float(row["loss"]) for row in log(tmp_path / name)] for name in ("one", "two")]
-    np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
+    losses = [
+        [
+            float(row[name] or "nan")
+            for row in log(tmp_path / run)
+            for name in row
+            if name in ("loss", "validation_loss")
+        ]
+        for run in ("one", "two")
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)  # nan where both have none
 
 
 def test_gelu_is_written_down_for_who_opens_the_model(

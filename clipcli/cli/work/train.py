@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -16,14 +18,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from clipcli.cli import talk
 from clipcli.cli.surroundings import check_temporary_directory
 from clipcli.cli.work import progress
-from clipcli.errors import ExitCode, StoppedError
+from clipcli.errors import ExitCode, StoppedError, UsageError
+from clipcli.evaluation.tables import percent
 from clipcli.files.suffixes import check_suffix
+from clipcli.files.table_columns import Columns
 from clipcli.records import Failure
 from clipcli.training import log, loop, pairs
 from clipcli.training.distributed import Processes, joined_processes
-from clipcli.training.log import Step
-from clipcli.training.loop import Run
-from clipcli.training.pairs import Pairs
+from clipcli.training.log import Step, Validation
+from clipcli.training.pairs import Pair, Pairs, hold_out, n_shared
+from clipcli.training.precision import Precision
+from clipcli.training.run import Files, Run
 from clipcli.training.start import open_start
 from clipcli.training.state import Settings
 
@@ -34,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 30.0
 LR_FROM_SCRATCH, LR_FROM_CHECKPOINT = 1e-3, 1e-5
-MOST_WARM_UP_STEPS = 2000  # paper, table 18
 
 
 def train(data: str, train: TrainOptions) -> int:
@@ -47,7 +51,8 @@ def train(data: str, train: TrainOptions) -> int:
             talk.leave_out_notes()
         columns = replace(pairs.COLUMNS, chosen=(train.path_column, train.caption_column))
         found = pairs.read_pairs(data, train.template or (), columns)
-        run = _run(found, train, processes, loop.Precision.choose(train.precision, device))
+        split = _split(found, columns, train)
+        run = _run(found, split, train, processes, Precision.choose(train.precision, device))
         # where matplotlib cannot write its own directory it takes another, and says so at length
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         if not log.can_draw():
@@ -59,21 +64,82 @@ def train(data: str, train: TrainOptions) -> int:
             logger.warning(f"{failure.path}: {failure.error}")
 
         if processes.is_first:
-            for failure in found.failures:
+            for failure in (*found.failures, *split.failures):
                 on_failure(failure)
+            _say_held_out(run)
         stop_at = began + 60 * train.max_minutes if train.max_minutes is not None else None
-        steps = loop.train(run, resume=train.resume, stop_at=stop_at, on_failure=on_failure)
-        _conclude(_follow(steps, run, quiet), run)
+        validations: list[Validation] = []
+
+        def on_validation(so_far: list[Validation]) -> None:
+            validations[:] = so_far
+            _say_validation(so_far[-1], run)
+
+        steps = loop.train(
+            run,
+            resume=train.resume,
+            stop_at=stop_at,
+            on_failure=on_failure,
+            on_validation=on_validation,
+        )
+        last = _follow(steps, run, quiet)
+        _say_best(validations, run)
+        _conclude(last, run)
         any_failed = processes.any(bool(failed), run.precision.device)
         return ExitCode.PARTLY_READ if any_failed else ExitCode.OK
 
 
-def _run(found: Pairs, train: TrainOptions, processes: Processes, precision: loop.Precision) -> Run:
+@dataclass(frozen=True)
+class Split:
+    """Pairs to train on and pairs held out; `name` stands for the choice of these in a state."""
+
+    trained: list[Pair]
+    held_out: list[Pair]
+    name: str | None
+    failures: list[Failure]
+
+
+def _split(found: Pairs, columns: Columns, train: TrainOptions) -> Split:
+    """What --validate makes of the pairs of DATA. Raises UsageError for what is neither."""
+    if train.validate is None:
+        return Split(found.pairs, [], None, [])
+    if os.path.lexists(train.validate):
+        if os.path.isdir(train.validate):
+            held = pairs.read_pairs(train.validate, train.template or ())
+        else:
+            held = pairs.read_pairs(train.validate, (), columns)
+        return Split(found.pairs, held.pairs, held.fingerprint(), held.failures)
+    try:
+        share = float(train.validate)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise UsageError(
+            f"--validate {train.validate}: no such file or folder; expected held-out pairs as in"
+            " DATA, or a share of it, such as 0.1"
+        )
+    return Split(*hold_out(found.pairs, share, train.seed), repr(share), [])
+
+
+def _say_held_out(run: Run) -> None:
+    if not run.held_out:
+        return
+    n_held, n_learnt = len(run.held_out), n_shared(run.held_out, run.pairs)
+    n_captions = len({text for pair in run.candidates for text in pair.captions})
+    logger.info(f"held out: {n_held} photographs, {n_captions} captions to choose from")
+    if n_learnt:
+        logger.warning(
+            f"--validate: {n_learnt} of its {n_held} photographs are trained on too; what is known"
+            " by heart counts as right"
+        )
+
+
+def _run(
+    found: Pairs, split: Split, train: TrainOptions, processes: Processes, precision: Precision
+) -> Run:
     """The run that the options ask for, with what they leave open decided."""
     start = open_start(train.init, train.seed, train.activation, train.cache_dir)
-    batch_size = min(train.batch_size, len(found.pairs))
+    batch_size = min(train.batch_size, len(split.trained))
     share = -(-batch_size // processes.size)
-    n_steps = train.epochs * (len(found.pairs) // batch_size)
     lr = LR_FROM_SCRATCH if start.is_new else LR_FROM_CHECKPOINT
     settings = Settings(
         init=train.init,
@@ -83,18 +149,27 @@ def _run(found: Pairs, train: TrainOptions, processes: Processes, precision: loo
         micro_batch=min(train.micro_batch or share, share),
         lr=lr if train.lr is None else train.lr,
         weight_decay=train.weight_decay,
-        warmup=min(MOST_WARM_UP_STEPS, n_steps // 10) if train.warmup is None else train.warmup,
+        warmup=train.warmup,
         seed=train.seed,
         freeze=train.freeze,
         flip=train.flip,
         truncate=train.truncate,
         precision=precision.name,
         processes=processes.size,
+        validate=split.name,
     )
-    files = loop.Files.of(train.output)
+    files = Files.of(train.output)
     files.make_folder()
     return Run(
-        start, found.pairs, settings, precision, files, processes, train.workers, train.keep_mb
+        start,
+        split.trained,
+        settings,
+        precision,
+        files,
+        processes,
+        train.workers,
+        train.keep_mb,
+        split.held_out,
     )
 
 
@@ -113,6 +188,26 @@ def _follow(steps: Iterator[Step], run: Run, quiet: bool) -> Step | None:
             stop.add_note(f"the last whole epoch is in {run.files.model}; --resume goes on from it")
         raise
     return last
+
+
+def _say_validation(one: Validation, run: Run) -> None:
+    when = f"epoch {one.epoch} of {run.settings.epochs}" if one.step else "before training"
+    logger.info(
+        f"{when}: validation loss {one.loss:.4f}, {percent(one.recall_at_1)} of photographs nearest"
+        " to their caption"
+    )
+
+
+def _say_best(validations: list[Validation], run: Run) -> None:
+    best = log.best(validations)
+    if best is None:
+        return
+    before = validations[0].loss
+    better = ", better than after any epoch" if before < best.loss else ""
+    logger.info(
+        f"{run.files.best}: epoch {best.epoch}, the best of {validations[-1].epoch}: validation"
+        f" loss {best.loss:.4f} (before training {before:.4f}{better})"
+    )
 
 
 def _conclude(last: Step | None, run: Run) -> None:
