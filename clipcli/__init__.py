@@ -20,6 +20,7 @@ if _typing.TYPE_CHECKING:
     from clipcli.labelling.multi_label import Thresholds
     from clipcli.labelling.probe import Probe, ProbeOrigin
     from clipcli.labelling.probe_file import read_probe
+    from clipcli.labelling.zero_shot import LabelScores
     from clipcli.labels.label import Label, Text
     from clipcli.models.encoder import Encoder
     from clipcli.models.model import Model
@@ -63,6 +64,7 @@ _PUBLIC = {
     "clipcli.labelling.multi_label": "Thresholds",
     "clipcli.labelling.probe": "ProbeOrigin Probe",
     "clipcli.labelling.probe_file": "read_probe",
+    "clipcli.labelling.zero_shot": "LabelScores",
     "clipcli.labels.label": "Label Text",
     "clipcli.models.encoder": "Encoder",
     "clipcli.models.model": "Model",
@@ -96,6 +98,7 @@ __all__ = [
     "ImageTransform",
     "Label",
     "LabelRequest",
+    "LabelScores",
     "Labeller",
     "MadeBy",
     "Match",

@@ -33,6 +33,7 @@ NAMES = [
     "ImageTransform",
     "Label",
     "LabelRequest",
+    "LabelScores",
     "Labeller",
     "MadeBy",
     "Match",

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 from clipcli.cli.help import MEASURING, OUTPUT, in_panel
 from clipcli.cli.options import (
+    Calibration,
     LabelledOptions,
     ModelOptions,
     PhotoOptions,
+    Probe,
     Template,
     Templates,
     takes,
@@ -22,6 +24,8 @@ class EvalOptions:
 
     template: Template = None
     templates: Templates = None
+    calibration: Calibration = None
+    probe: Probe = None
     compare: Annotated[
         list[str] | None,
         in_panel(
@@ -36,6 +40,12 @@ class EvalOptions:
         str | None,
         in_panel(
             OUTPUT, metavar="FILE", help="Write a page (.html) with pictures of the mistakes."
+        ),
+    ] = None
+    predictions: Annotated[
+        str | None,
+        in_panel(
+            OUTPUT, metavar="FILE", help="Write each photograph's answer here, .csv or .jsonl."
         ),
     ] = None
     output: Annotated[

@@ -25,6 +25,13 @@ Quiet = Annotated[bool, in_panel(OUTPUT, "--quiet", "-q", help="Say nothing but 
 Labels = Annotated[
     list[str] | None, in_panel(LABELS, metavar="A,B,C", help="Labels, separated by commas.")
 ]
+Calibration = Annotated[
+    str | None,
+    in_panel(LABELS, metavar="FILE", help="Labels and thresholds of clipcli calibrate."),
+]
+Probe = Annotated[
+    str | None, in_panel(LABELS, metavar="FILE", help="Labels taught by clipcli probe fit.")
+]
 LabelsFile = Annotated[
     str | None,
     in_panel(
@@ -64,6 +71,12 @@ PathColumn = Annotated[
 ]
 Failures = Annotated[
     str | None, in_panel(OUTPUT, metavar="FILE", help="Write what failed, and why, as CSV.")
+]
+PassedOverFile = Annotated[
+    str | None, in_panel(OUTPUT, metavar="FILE", help="Write what was passed over, as CSV.")
+]
+Verbose = Annotated[
+    bool, in_panel(OUTPUT, "--verbose", help="Name each file that was passed over, and why.")
 ]
 CacheDir = Annotated[
     str | None,
@@ -192,13 +205,8 @@ class LabelOptions:
     ] = None
     template: Template = None
     templates: Templates = None
-    calibration: Annotated[
-        str | None,
-        in_panel(LABELS, metavar="FILE", help="Labels and thresholds of clipcli calibrate."),
-    ] = None
-    probe: Annotated[
-        str | None, in_panel(LABELS, metavar="FILE", help="Labels taught by clipcli probe fit.")
-    ] = None
+    calibration: Calibration = None
+    probe: Probe = None
 
 
 @dataclass(frozen=True)
@@ -230,7 +238,14 @@ class LabelledOptions:
         ),
     ] = None
     failures: Failures = None
+    passed_over: PassedOverFile = None
+    verbose: Verbose = False
     quiet: Quiet = False
+
+    @property
+    def files(self) -> dict[str, str | None]:
+        """What each option writes."""
+        return {"failures": self.failures, "passed_over": self.passed_over}
 
 
 @dataclass(frozen=True)
@@ -302,12 +317,8 @@ class OutputOptions:
         ),
     ] = None
     failures: Failures = None
-    passed_over: Annotated[
-        str | None, in_panel(OUTPUT, metavar="FILE", help="Write what was passed over, as CSV.")
-    ] = None
-    verbose: Annotated[
-        bool, in_panel(OUTPUT, "--verbose", help="Name each file that was passed over, and why.")
-    ] = False
+    passed_over: PassedOverFile = None
+    verbose: Verbose = False
     allow_empty: Annotated[
         bool,
         in_panel(OUTPUT, "--allow-empty", help="No photographs are all right, and give no rows."),

@@ -78,6 +78,17 @@ def precisions(confusion: Indices) -> Floats:
     return _shares(confusion.diagonal(), confusion.sum(axis=0))
 
 
+def f1s(confusion: Indices) -> Floats:
+    """The harmonic mean of each label's precision and recall: 0 where it has photographs or answers
+    and none of them right, nan where it has neither."""
+    return _shares(2 * confusion.diagonal(), confusion.sum(axis=0) + confusion.sum(axis=1))
+
+
+def macro_f1(confusion: Indices) -> float:
+    """The mean F1 of labels that have photographs, the same as of `mean_recall`."""
+    return float(f1s(confusion)[confusion.sum(axis=1) > 0].mean())
+
+
 def mean_recall(confusion: Indices) -> float:
     """The mean over labels that have photographs: each counts alike, however many it has."""
     return float(np.nanmean(recalls(confusion)))
@@ -100,9 +111,12 @@ def reliability(probabilities: Floats, right: Right) -> list[Bin]:
     return bins
 
 
-def expected_calibration_error(bins: list[Bin]) -> float:
-    """Mean distance between promise and outcome, each bin weighing as many as are in it."""
+def expected_calibration_error(bins: list[Bin]) -> float | None:
+    """Mean distance between promise and outcome, each bin weighing as many as are in it; None where
+    nothing was answered."""
     n = sum(one.n for one in bins)
+    if not n:
+        return None
     return sum(one.n * abs(one.share_right - one.mean_probability) for one in bins) / n
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from clipcli.errors import PhotoError, one_line
 from clipcli.evaluation import tables
-from clipcli.evaluation.measure import Evaluation, JudgedPhoto, worst_mistakes
+from clipcli.evaluation.judge import JudgedPhoto
+from clipcli.evaluation.measure import Evaluation, worst_mistakes
 from clipcli.evaluation.metrics import Bin
 from clipcli.files.made_by import as_options
 from clipcli.photos.open_picture import (
@@ -25,6 +26,7 @@ from clipcli.photos.open_picture import (
     scale_while_decoding,
 )
 from clipcli.photos.upright import upright
+from clipcli.records import MadeBy
 
 N_MISTAKES = 24
 N_CONFUSIONS = 12
@@ -45,25 +47,34 @@ RELIABILITY_PX = 320
 def page(evaluations: Sequence[Evaluation]) -> str:
     """The first evaluation in full, and in a table how the others differ from it."""
     first = evaluations[0]
+    answers = [*first.per_label, *([tables.NO_LABEL] if first.n_no_label else ())]
     return _filled(
         "page.html",
         made_by=first.made_by,
         preprocessing=as_options(first.made_by.preprocessing),
         templates=", ".join(map(repr, first.made_by.templates)),
+        taught_by=_taught_by(first.made_by),
         n_photos=f"{first.n:,}",
         n_labels=f"{len(first.per_label):,}",
         overall=tables.overall(first),
         comparison=tables.comparison(evaluations) if len(evaluations) > 1 else None,
         labels=tables.of_labels(first),
         confusions=tables.of_confusions(first, N_CONFUSIONS),
-        confusion_picture=confusion_picture(list(first.per_label), first.matrix),
+        confusion_picture=confusion_picture(answers, first.matrix[: len(answers), : len(answers)]),
         reliability_picture=reliability_picture(first.bins),
         mistakes=[_mistake(one) for one in worst_mistakes(first, N_MISTAKES)],
     )
 
 
+def _taught_by(made_by: MadeBy) -> str:
+    """The calibration or the probe that gave the labels; empty where words alone did."""
+    if made_by.probe:
+        return f"Probe: SHA-256 {made_by.probe}"
+    return f"Calibration: SHA-256 {made_by.calibration}" if made_by.calibration else ""
+
+
 def _mistake(one: JudgedPhoto) -> dict[str, str]:
-    best = one.predictions[0]
+    best = one.predictions[0]  # a mistake has one
     return {
         "path": one.path,
         "truth": one.truth,
@@ -138,7 +149,7 @@ def reliability_picture(bins: Sequence[Bin]) -> Markup:
     return _filled(
         "reliability.svg",
         bins=bins,
-        most=max(one.n for one in bins),
+        most=max((one.n for one in bins), default=0),
         side=RELIABILITY_PX,
         colour=RIGHT,
     )

@@ -20,9 +20,10 @@ from clipcli.errors import UsageError
 from clipcli.files.made_by import check_made_by, precision_note
 from clipcli.labelling import calibration_file, multi_label, zero_shot
 from clipcli.labelling.calibration_file import Calibration
-from clipcli.labelling.classifier import build_classifier
+from clipcli.labelling.classifier import Classifier, build_classifier
 from clipcli.labelling.multi_label import MultiLabelClassifier
 from clipcli.labelling.probe import Probe
+from clipcli.labelling.zero_shot import LabelScores
 from clipcli.labels.label import (
     DEFAULT_TEMPLATE,
     Label,
@@ -43,12 +44,15 @@ class Labeller:
     """Embeddings to labels; `made_by` says whose embeddings it understands.
 
     label: float32 [n, d], unit length -> the labels of each photograph, best first. scoring: what
-    their probabilities are, see `Classified`.
+    their probabilities are, see `Classified`. names: of all labels; score: float32 [n, d] -> what
+    each photograph has of every label, given or not.
     """
 
     made_by: MadeBy
     label: Callable[[NDArray[np.float32]], list[tuple[Prediction, ...]]]
-    scoring: Scoring = "softmax"
+    scoring: Scoring
+    names: tuple[str, ...]
+    score: Callable[[NDArray[np.float32]], LabelScores]
 
 
 @dataclass(frozen=True)
@@ -132,9 +136,10 @@ def open_labeller(
     if request.probe is not None:
         made_by = request.probe.origin.made_by
         check_made_by(made_by, now, request.source, "fit a probe on this model")
-        made_by = replace(now, probe=request.probe.digest())
-        label = partial(request.probe.label_photos, top_k=request.top_k or 1)
-        return Labeller(made_by, label, "probe")
+        probe = request.probe
+        made_by = replace(now, probe=probe.digest())
+        label = partial(probe.label_photos, top_k=request.top_k or 1)
+        return Labeller(made_by, label, "probe", probe.labels, probe.label_scores)
     labels, templates = request.labels, request.templates
     backgrounds: tuple[str, ...] = multi_label.BACKGROUND_PROMPTS
     thresholds = None
@@ -155,8 +160,7 @@ def open_labeller(
             " `clipcli calibrate` improves the guess with labelled photographs"
         )
     if not (request.multi_label or request.calibration or request.judges_fit):
-        label = partial(zero_shot.label_photos, classifier=classifier, top_k=request.top_k or 1)
-        return Labeller(made_by, label)
+        return zero_shot_labeller(classifier, made_by, request.top_k or 1)
     judge = MultiLabelClassifier(classifier, embedder.encode_texts(backgrounds), thresholds)
     scoring: Scoring = "softmax"
     if request.multi_label:
@@ -168,7 +172,21 @@ def open_labeller(
         min_probability=request.min_probability,
         unknown=request.unknown,
     )
-    return Labeller(made_by, label, scoring)
+    score = partial(zero_shot.label_scores, classifier=classifier)
+    if request.multi_label:
+        score = partial(multi_label.label_scores, judge=judge)
+    return Labeller(made_by, label, scoring, classifier.names, score)
+
+
+def zero_shot_labeller(classifier: Classifier, made_by: MadeBy, top_k: int) -> Labeller:
+    """Always the best `top_k` labels. made_by: with the templates around their words."""
+    return Labeller(
+        made_by,
+        partial(zero_shot.label_photos, classifier=classifier, top_k=top_k),
+        "softmax",
+        classifier.names,
+        partial(zero_shot.label_scores, classifier=classifier),
+    )
 
 
 def note_labels_without_evidence(embedder: Embedder, labels: Sequence[Label]) -> None:

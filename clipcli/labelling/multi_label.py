@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from clipcli.labelling import zero_shot
 from clipcli.labelling.classifier import Classifier, cosines_between
+from clipcli.labelling.zero_shot import LabelScores
 from clipcli.models.score import Floats, sigmoid
 from clipcli.records import Prediction
 
@@ -96,6 +97,12 @@ def probabilities(embeddings: NDArray[np.float32], judge: MultiLabelClassifier) 
     return classifier.score.presence(classifier.label_cosines(embeddings), against)
 
 
+def label_scores(embeddings: NDArray[np.float32], judge: MultiLabelClassifier) -> LabelScores:
+    """Of each photograph [n, d] and label: `probabilities`, by which they are sorted too."""
+    chances = probabilities(embeddings, judge)
+    return LabelScores(chances, chances, judge.classifier.label_cosines(embeddings))
+
+
 def label_photos(
     embeddings: NDArray[np.float32],
     judge: MultiLabelClassifier,
@@ -110,13 +117,13 @@ def label_photos(
     tuple.
     """
     floor = DEFAULT_MIN_PROBABILITY if min_probability is None else min_probability
-    chances = probabilities(embeddings, judge)
-    cosines = judge.classifier.label_cosines(embeddings)
+    scores = label_scores(embeddings, judge)
     names = judge.classifier.names
     labelled = []
-    for chance, cosine in zip(chances, cosines, strict=True):
-        # ties as in zero_shot.label_photos
-        order = np.argsort(-chance.astype(np.float32), kind="stable")
+    for key, chance, cosine in zip(
+        scores.sort_keys, scores.probabilities, scores.cosines, strict=True
+    ):
+        order = np.argsort(-key, kind="stable")
         kept = [label for label in order if chance[label] >= floor][:top_k]
         there = tuple(
             Prediction(names[label], float(chance[label]), float(cosine[label]), is_accepted=True)

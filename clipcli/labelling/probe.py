@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.labelling.classifier import cosines_between
-from clipcli.labelling.zero_shot import best_labels
+from clipcli.labelling.zero_shot import LabelScores, best_labels
 from clipcli.models.score import log_softmax
 from clipcli.records import MadeBy, Prediction
 
@@ -53,13 +53,17 @@ class Probe:
     ) -> list[tuple[Prediction, ...]]:
         """The best `top_k` labels of each photograph, best first, as `zero_shot.label_photos`.
 
-        embeddings: float32 [n, d], unit length. Probabilities are the softmax of the probe's
-        logits; similarities are still the cosines between photograph and prompts, which mean the
-        same with and without a probe, and need not fall from rank to rank.
+        embeddings: float32 [n, d], unit length. Similarities need not fall from rank to rank.
         """
+        return best_labels(self.labels, self.label_scores(embeddings), top_k)
+
+    def label_scores(self, embeddings: NDArray[np.float32]) -> LabelScores:
+        """Of each photograph [n, d] and label. Probabilities are the softmax of the probe's logits;
+        cosines are still those between photograph and prompts, which mean the same with and
+        without a probe."""
         logits = cosines_between(embeddings, self.weights)
         cosines = cosines_between(embeddings, self.text_embeddings)
-        return best_labels(self.labels, logits, np.exp(log_softmax(logits)), cosines, top_k)
+        return LabelScores(logits, np.exp(log_softmax(logits)), cosines)
 
     def digest(self) -> str:
         """SHA-256 of what it answers with."""

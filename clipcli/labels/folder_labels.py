@@ -18,10 +18,13 @@ def folder_labels(names: Iterable[str]) -> list[Label]:
     return [Label(name, (Text(model_words(name)),)) for name in names]
 
 
-def match_labels(truth: Sequence[str], chosen: Sequence[Label]) -> dict[str, str]:
+def match_labels(
+    truth: Sequence[str], chosen: Sequence[Label], source: str | None = None
+) -> dict[str, str]:
     """For each true label the chosen one of the same name, or of the same words.
 
-    Raises UsageError for true labels that are not among the chosen ones.
+    source: the probe or the calibration that has chosen them, for messages. Raises UsageError for
+    true labels that are not among the chosen ones.
     """
     names = {model_words(label.name): label.name for label in chosen}
     names |= {label.name: label.name for label in chosen}
@@ -29,8 +32,12 @@ def match_labels(truth: Sequence[str], chosen: Sequence[Label]) -> dict[str, str
     missing = [label for label, name in matched.items() if name is None]
     if missing:
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        chosen_ones, cure = "the chosen", "add what is missing to --labels or --labels-file"
+        if source is not None:
+            chosen_ones = f"those of {source}"
+            cure = "leave these photographs out, or teach it these labels too"
         raise UsageError(
-            f"{', '.join(missing[:10])}{more}: among the true labels and not among the chosen;"
-            " add what is missing to --labels or --labels-file"
+            f"{', '.join(missing[:10])}{more}: among the true labels and not among {chosen_ones};"
+            f" {cure}"
         )
     return {label: name for label, name in matched.items() if name is not None}

@@ -135,6 +135,14 @@ TEMPLATE_SETS: dict[str, tuple[str, ...]] = {
 }
 
 
+def set_name(templates: Sequence[str]) -> str | None:
+    """The name of a published set of several templates; None for any others."""
+    for name, published in TEMPLATE_SETS.items():
+        if len(published) > 1 and published == tuple(templates):
+            return name
+    return None
+
+
 def choose_templates(given: Sequence[str] | None, named: str | None) -> list[str]:
     """Those of `--template`, or of a set's name or file, or the default.
 

@@ -95,6 +95,21 @@ def names_photo(named: str, table: str) -> bool:
     return is_there or is_picture(named) or bool(re.search(r"[/\\]", named))
 
 
+def why_outside(name: str, relative: str, exclude: Sequence[str]) -> str:
+    """Why a file or folder is left out by its name or its path below the folder, or empty."""
+    if name.startswith("."):
+        return "hidden"
+    for pattern in exclude:
+        if fnmatchcase(name, pattern) or fnmatchcase(relative, pattern):
+            return f"excluded by {pattern}"
+    return ""
+
+
+def of_folder(why: str) -> str:
+    """Why the files below a folder are left out, which is left out itself."""
+    return why if not why or why.startswith("in a ") else f"in a folder that is {why}"
+
+
 def _identity(path: str) -> str:
     """The same for two paths of one file, through links or not."""
     return os.path.realpath(path)
@@ -136,14 +151,14 @@ class _Finder:
                 yield from self.once(entry, identity)
                 continue
             relative = f"{below}{os.sep}{entry.name}" if below else entry.name
-            outside = outside or self._why_outside(entry.name, relative)
+            outside = outside or why_outside(entry.name, relative, self.exclude)
             # realpath of every file would take longer than listing the folder
             is_link = entry.is_symlink()
             identity = _identity(entry.path) if is_link else f"{identity}{os.sep}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 if self.recursive:
                     deeper = self._entries(entry.path, bool(outside))
-                    levels.append((deeper, relative, identity, _of_folder(outside)))
+                    levels.append((deeper, relative, identity, of_folder(outside)))
             elif why := outside or _why_no_photograph(entry, is_link):
                 self.left.setdefault(identity, PassedOver(entry.path, why))
             else:
@@ -158,19 +173,6 @@ class _Finder:
         except OSError as error:
             if not is_outside:
                 yield Failure(folder, f"folder cannot be read: {error.strerror}")
-
-    def _why_outside(self, name: str, relative: str) -> str:
-        if name.startswith("."):
-            return "hidden"
-        for pattern in self.exclude:
-            if fnmatchcase(name, pattern) or fnmatchcase(relative, pattern):
-                return f"excluded by {pattern}"
-        return ""
-
-
-def _of_folder(why: str) -> str:
-    """Why the files below a folder are left out, which is left out itself."""
-    return why if not why or why.startswith("in a ") else f"in a folder that is {why}"
 
 
 def _why_no_photograph(entry: os.DirEntry[str], is_link: bool) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field
 from functools import partial
 
 from clipcli.errors import UsageError
 from clipcli.files.table_columns import Columns
 from clipcli.files.table_reader import is_utf8, read_rows
-from clipcli.photos.find import find_listed, find_photos, names_photo
-from clipcli.records import Failure, Photo
+from clipcli.photos.find import find_listed, find_photos, names_photo, of_folder, why_outside
+from clipcli.records import Failure, PassedOver, Photo
 
 EXPECTED = "expected a folder with one sub-folder for each label, or a CSV of path,label"
 COLUMNS = Columns(("path", "label"))
@@ -32,11 +31,13 @@ class Truth:
 
     Each path stands once in `photos`. `labels` are sorted, each once, also those without a
     readable photograph. `failures` are known to be unreadable before anything is decoded.
+    `passed_over`: files of a folder that are no photographs.
     """
 
     photos: list[LabelledPhoto]
     failures: list[Failure]
     labels: list[str]
+    passed_over: list[PassedOver] = field(default_factory=list)
 
 
 def read_truth(
@@ -66,48 +67,58 @@ def read_truth(
 def _read_folder(top: str, recursive: bool, exclude: Sequence[str]) -> Truth:
     photos = []
     failures = []
+    passed_over = []
+    folders = _sub_folders(top, exclude)
+    labels = [name for name, outside in folders.items() if not outside]
     # what lies in `top` itself is found as in any folder, and has no label
     for found in find_photos([top], recursive=False, exclude=exclude):
         if isinstance(found, Photo):
             failures.append(Failure(found.path, "in no label's folder; move it into one"))
         elif isinstance(found, Failure):
             failures.append(found)
-    labels = _sub_folders(top, exclude)
-    for label in labels:
-        if not is_utf8(label):
-            raise UsageError(f"{os.path.join(top, label)}: no UTF-8, so no label; rename it")
-        folder = os.path.join(top, label)
+        elif os.path.basename(found.path) not in labels:  # a link to a folder may be a label
+            passed_over.append(found)
+    for name, outside in folders.items():
+        folder = os.path.join(top, name)
+        if outside:
+            below = find_photos([folder], recursive=recursive)
+            passed_over += [PassedOver(found.path, of_folder(outside)) for found in below]
+            continue
+        if not is_utf8(name):
+            raise UsageError(f"{folder}: no UTF-8, so no label; rename it")
         for found in find_photos([folder], recursive=recursive, exclude=exclude):
             if isinstance(found, Photo):
-                photos.append(LabelledPhoto(found.path, label))
+                photos.append(LabelledPhoto(found.path, name))
             elif isinstance(found, Failure):
                 failures.append(found)
+            else:
+                passed_over.append(found)
     if not labels:
         raise UsageError(f"{top}: no sub-folder in it; {EXPECTED}")
-    return Truth(photos, failures, labels)
+    return Truth(photos, failures, labels, passed_over)
 
 
-def _sub_folders(top: str, exclude: Sequence[str]) -> list[str]:
-    """Names of the folders in a folder, links to folders too, hidden and excluded ones not.
+def _sub_folders(top: str, exclude: Sequence[str]) -> dict[str, str]:
+    """Names of the folders in a folder, sorted, and why one is left out, empty for a label.
 
-    Nor a link that leads back to the folder or above it: all that is there has a label already.
+    Links to folders too, but none that is left out, or that leads back to the folder or above it:
+    all that is there has a label already.
     """
     inside = os.path.join(os.path.realpath(top), "")
+    folders = {}
     try:
         with os.scandir(top) as scan:
-            return sorted(
-                entry.name
-                for entry in scan
-                if not entry.name.startswith(".")
-                and not any(fnmatchcase(entry.name, pattern) for pattern in exclude)
-                and os.path.isdir(entry.path)
-                and not (
-                    entry.is_symlink()
-                    and inside.startswith(os.path.join(os.path.realpath(entry.path), ""))
-                )
-            )
+            for entry in sorted(scan, key=lambda entry: entry.name):
+                outside = why_outside(entry.name, entry.name, exclude)
+                if entry.is_symlink() and (
+                    outside or inside.startswith(os.path.join(os.path.realpath(entry.path), ""))
+                ):
+                    continue
+                if os.path.isdir(entry.path):
+                    folders[entry.name] = outside
     except OSError as error:
         raise UsageError(f"{top}: {error.strerror}; {EXPECTED}") from error
+    return folders
 
 
 def _read_csv(path: str, columns: Columns) -> Truth:

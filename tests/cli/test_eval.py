@@ -15,7 +15,7 @@ from pictures import save_truncated_jpeg
 from places import SHARED
 from program import Result, run
 from safetensors.numpy import save_file
-from sklearn.metrics import accuracy_score, precision_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from clipcli.evaluation.metrics import wilson_interval
 from clipcli.models.catalogue import lite_path
@@ -73,7 +73,21 @@ def test_the_figures_are_those_of_what_classify_answers(
     assert [scores[name]["recall"] for name in shown] == pytest.approx(recalls)
     assert [scores[name]["precision"] for name in shown] == pytest.approx(precisions)
     assert figures["mean_recall"] == pytest.approx(recalls.mean())
-    assert scores["cat"] == {"n": 0, "precision": 0.0, "recall": None}
+    low, high = wilson_interval(0, 1)
+    assert scores["cat"] == {
+        "n": 0,
+        "precision": 0.0,
+        "recall": None,
+        "f1": 0.0,
+        "precision_interval": [low, high],
+        "recall_interval": None,
+        "n_answered": 1,
+    }
+    assert figures["macro_f1"] == pytest.approx(
+        f1_score(truth, answers, labels=shown, average="macro")
+    )
+    assert (figures["micro_f1"], figures["n_no_label"]) == (figures["top1"], 0)
+    assert figures["scoring"] == rows[0]["scoring"] == "softmax"
     assert figures["confusions"] == [{"truth": "rocket", "predicted": "cat", "n": 1}]
     said = [float(row["probability"]) for row in rows]
     by_bin: dict[int, list[float]] = {}
@@ -94,8 +108,10 @@ def test_the_tables_name_every_figure_without_colours(measure: Cli, album: Path)
     lines = [line.split() for line in text.splitlines()]
     assert ["top-1", "83.3", "%", "43.6", "to", "97.0", "5", "of", "6"] in lines
     assert ["rocket", "cat", "1", "16.7", "%"] in lines
-    assert ["galaxies", "1", "100.0", "%", "100.0", "%"] in lines
-    assert ["cat", "0", "0.0", "%", "-"] in lines
+    certain = ["100.0", "%", "20.7", "to", "100.0"]
+    assert ["galaxies", "1", *certain, *certain, "100.0", "%"] in lines
+    assert ["cat", "0", "0.0", "%", "0.0", "to", "79.3", "-", "0.0", "%"] in lines
+    assert ["macro", "F1", "of", "5", "labels", "93.3", "%"] in lines
     assert any(line[:2] == ["calibration", "error"] for line in lines)
     assert "labels without a photograph: cat" in result.stderr
     assert "6 files: 6 judged, 0 passed over, 0 failed" in result.last_line

@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import (
     balanced_accuracy_score,
     confusion_matrix,
+    f1_score,
     precision_score,
     recall_score,
 )
@@ -41,6 +42,15 @@ def test_precision_and_recall_are_scikit_learns(answers: Answers) -> None:
     )
     np.testing.assert_allclose(metrics.recalls(confusion), recall_score(*answers, average=None))
     assert metrics.mean_recall(confusion) == pytest.approx(balanced_accuracy_score(*answers))
+
+
+def test_f1_is_scikit_learns_and_its_mean_leaves_out_labels_without_photographs() -> None:
+    truth, predicted = np.array([0, 0, 1, 1, 1]), np.array([0, 2, 1, 1, 2])
+    confusion = metrics.confusion_matrix(truth, predicted, 4)  # no photograph of 2, nothing of 3
+    expected = f1_score(truth, predicted, labels=range(4), average=None, zero_division=np.nan)
+    np.testing.assert_allclose(metrics.f1s(confusion), expected)
+    of_shown = f1_score(truth, predicted, labels=[0, 1], average="macro")
+    assert metrics.macro_f1(confusion) == pytest.approx(of_shown)
 
 
 def test_a_label_never_seen_or_never_answered_has_no_share() -> None:
@@ -130,6 +140,11 @@ def test_a_bin_holds_its_upper_end_and_empty_bins_are_left_out() -> None:
         (0.0, 2, 0.5),
         (pytest.approx(14 / 15), 1, 1.0),
     ]
+
+
+def test_nothing_answered_has_no_calibration_error() -> None:
+    bins = metrics.reliability(np.array([]), np.array([], dtype=bool))
+    assert metrics.expected_calibration_error(bins) is None
 
 
 def test_probabilities_that_keep_their_word_have_no_error() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from clipcli.errors import UsageError
 from clipcli.labelling.classifier import Classifier, ensemble
-from clipcli.labelling.zero_shot import label_photos
+from clipcli.labelling.zero_shot import label_photos, label_scores
 from clipcli.models.score import Score
 from clipcli.records import Prediction
 from clipcli.search.query import weighted_sum
@@ -112,3 +112,16 @@ def test_order_is_that_of_plain_numpy() -> None:
         expected = np.argsort(-(labels.astype(np.float64) @ photo))[:5]
         best = label_photo(photo, classifier, 5)
         assert [int(prediction.label) for prediction in best] == expected.tolist()
+
+
+def test_the_rank_of_any_label_is_its_place_in_the_whole_list_also_among_equals() -> None:
+    directions = units(6, 8)[[0, 1, 2, 0, 3, 0, 4, 5]]  # three labels are the same
+    classifier = Classifier(tuple("abcdefgh"), directions, Score(20.0))
+    photos = units(40, 8, seed=1)
+    scores = label_scores(photos, classifier)
+    for label, name in enumerate(classifier.names):
+        ranks = scores.ranks(np.full(40, label))
+        listed = label_photos(photos, classifier, 8)
+        assert [
+            [one.label for one in predictions].index(name) + 1 for predictions in listed
+        ] == ranks.tolist()

@@ -12,6 +12,7 @@ from clipcli.errors import UsageError
 from clipcli.files.table_columns import Columns
 from clipcli.labels.folder_labels import model_words
 from clipcli.photos.truth import COLUMNS, LabelledPhoto, Truth, read_truth
+from clipcli.records import PassedOver
 
 
 @pytest.fixture
@@ -51,6 +52,11 @@ def test_sub_folders_are_the_labels_of_what_lies_anywhere_below_them(folder: Pat
         ],
         [],
         ["dog", "polar_bear"],
+        [
+            PassedOver(f"{folder}/.git/d.png", "in a folder that is hidden"),
+            PassedOver(f"{folder}/dog/.hidden.png", "hidden"),
+            PassedOver(f"{folder}/dog/notes.txt", "the suffix .txt is no picture's"),
+        ],
     )
 
 
@@ -69,7 +75,27 @@ def test_a_link_that_leads_back_to_the_folder_is_no_label(folder: Path) -> None:
     expected = read_truth(str(folder))
     for name, target in [("all", "."), ("above", ".."), ("again", str(folder))]:
         (folder / name).symlink_to(target)
-    assert read_truth(str(folder)) == expected
+    truth = read_truth(str(folder))
+    assert (truth.photos, truth.failures, truth.labels) == (
+        *(expected.photos, expected.failures, expected.labels),
+    )
+    assert {*truth.passed_over} - {*expected.passed_over} == {
+        PassedOver(f"{folder}/{name}", "a link to a folder") for name in ("above", "again")
+    }  # `all` is `again`
+
+
+def test_what_lies_in_a_folder_that_is_no_label_is_passed_over_by_name(folder: Path) -> None:
+    (folder / "about.txt").write_text("by hand")
+    truth = read_truth(str(folder), exclude=["polar*"])
+    assert truth.labels == ["dog"]
+    why = {Path(one.path).name: one.reason for one in truth.passed_over}
+    assert why == {
+        "d.png": "in a folder that is hidden",
+        ".hidden.png": "hidden",
+        "notes.txt": "the suffix .txt is no picture's",
+        "about.txt": "the suffix .txt is no picture's",
+        "c.png": "in a folder that is excluded by polar*",
+    }
 
 
 def test_only_what_is_asked_for_is_found(folder: Path) -> None:

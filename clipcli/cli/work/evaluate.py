@@ -9,24 +9,35 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
+from clipcli.cli.options import LabelledOptions, LabelOptions, ModelOptions, PhotoOptions
 from clipcli.cli.printing import print_text
 from clipcli.cli.work.inputs import check_models
-from clipcli.cli.work.labels import LabelledRun, check_several_labels, read_labelled
+from clipcli.cli.work.labels import (
+    LabelledRun,
+    check_several_labels,
+    read_label_request,
+    read_labelled,
+)
 from clipcli.cli.work.report import Report
 from clipcli.cli.work.tables import table_text
 from clipcli.errors import ExitCode, ModelError, UsageError, one_line
-from clipcli.evaluation import measure, page, tables
+from clipcli.evaluation import measure, page, predictions, tables
+from clipcli.evaluation.judge import TOP_K, judge
 from clipcli.evaluation.measure import Evaluation
 from clipcli.evaluation.metrics import Bin
 from clipcli.evaluation.tables import Table, percent
 from clipcli.files.part_file import PartFile
 from clipcli.files.rows import json_text
 from clipcli.files.suffixes import check_suffix
-from clipcli.labelling.classifier import Classifier
+from clipcli.labelling.labeller import (
+    Labeller,
+    LabelRequest,
+    open_labeller,
+    zero_shot_labeller,
+)
 from clipcli.labels.label import PLACE, check_templates
 from clipcli.labels.templates import TEMPLATE_SETS, choose_templates, read_templates
-from clipcli.records import Embedded, Failure, MadeBy, Photo
+from clipcli.records import Embedded, Failure, Photo
 
 if TYPE_CHECKING:
     from clipcli.cli.eval import EvalOptions
@@ -42,39 +53,69 @@ Templates = list[str]
 def evaluate(
     eval: EvalOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions
 ) -> int:
+    taught = _read_taught(eval, data)
     models, template_sets = _variants(
         model.model, choose_templates(eval.template, eval.templates), eval.compare or ()
     )
     check_suffix("--output", eval.output, ".json")
     check_suffix("--report", eval.report, ".html", ".htm")
-    written = {"output": eval.output, "report": eval.report}
-    run = read_labelled("eval", "judged", data, model, photo, **written)
+    check_suffix("--predictions", eval.predictions, *predictions.SUFFIXES)
+    written = {"output": eval.output, "report": eval.report, "predictions": eval.predictions}
+    run = read_labelled("eval", "judged", data, model, photo, taught, **written)
     check_several_labels(data.labelled, run.labels)
     if run.empty:
         logger.info(f"labels without a photograph: {', '.join(run.empty)}")
     check_models([name for name in models[1:] if name], model.cache_dir, data.quiet)
     with ExitStack() as files:  # known to be writable before it starts
-        json_file, page_file = (
+        json_file, page_file, predictions_file = (
             None if path is None else files.enter_context(PartFile(Path(path)))
-            for path in (eval.output, eval.report)
+            for path in written.values()
         )
-        evaluations, failed, code = _measure(run, models, template_sets, data.failures)
+        evaluations, failed, code = _measure(run, models, template_sets, taught, data.failures)
         as_json = _json(measure.json_object(evaluations, failed))
         if page_file is not None:
             page_file.write(page.page(evaluations).encode())
         if json_file is not None:
             json_file.write(as_json)
+        if predictions_file is not None:
+            predictions.write_predictions(evaluations, predictions_file)
     if eval.format and eval.output is None:
         print_text(as_json.decode())
     else:
-        print_text(_comparison(evaluations) if len(evaluations) > 1 else _text(*evaluations))
+        first, *others = evaluations
+        source = None if taught is None else taught.source
+        print_text(_comparison(evaluations) if others else _text(first, source))
     return code
+
+
+def _read_taught(eval: EvalOptions, data: LabelledOptions) -> LabelRequest | None:
+    """The calibration or the probe that is measured, in place of words."""
+    if eval.calibration is None and eval.probe is None:
+        return None
+    if eval.compare:
+        option = "--calibration" if eval.probe is None else "--probe"
+        raise UsageError(
+            f"{option} and --compare: what was taught knows one model and has words of its own;"
+            " measure it alone, and the others without it"
+        )
+    return read_label_request(
+        LabelOptions(
+            labels=data.labels,
+            labels_file=data.labels_file,
+            template=eval.template,
+            templates=eval.templates,
+            top_k=TOP_K,
+            calibration=eval.calibration,
+            probe=eval.probe,
+        )
+    )
 
 
 def _measure(
     run: LabelledRun,
     models: Sequence[str | None],
     template_sets: Sequence[Templates],
+    taught: LabelRequest | None,
     failures: str | None,
 ) -> tuple[list[Evaluation], list[Failure], int]:
     """Evaluations, what could not be read, and the worst of the exit codes.
@@ -83,12 +124,12 @@ def _measure(
     """
     failed: list[Failure] = []
     codes: list[int] = []
-    measured: list[tuple[MadeBy, Classifier, list[Embedded]]] = []
+    measured: list[tuple[Labeller, list[Embedded]]] = []
     for name in models:
         report = Report("judged", run.report.quiet)
         run = replace(run, model=replace(run.model, model=name), report=report)
         try:
-            classifiers = run.classifiers(template_sets)
+            labellers = _labellers(run, template_sets, taught)
             embedded: list[Embedded] = []
             with report.failures_to(None if measured else failures):
                 for record in run.embedded():
@@ -103,23 +144,30 @@ def _measure(
             logger.warning(f"{name} is left out: {error}")
             codes.append(ExitCode.PARTLY_READ)
             continue
-        made_by = run.embedder.spec.made_by(run.options.decode.name)
-        for templates, classifier in zip(template_sets, classifiers, strict=True):
-            measured.append((replace(made_by, templates=tuple(templates)), classifier, embedded))
+        measured += [(labeller, embedded) for labeller in labellers]
         # the next model looks only at what this one could read
         run = replace(run, found=[Photo(record.path) for record in embedded])
     common = {one.path for one in run.found}
-    evaluations = [
-        measure.measure(
-            measure.judge(
-                [record for record in embedded if record.path in common], run.true_names, classifier
-            ),
-            classifier.names,
-            made_by,
-        )
-        for made_by, classifier, embedded in measured
-    ]
+    evaluations = []
+    for labeller, embedded in measured:
+        seen_by_all = [record for record in embedded if record.path in common]
+        judged = judge(seen_by_all, run.true_names, labeller)
+        evaluations.append(measure.measure(judged, labeller))
     return evaluations, failed, max(codes)
+
+
+def _labellers(
+    run: LabelledRun, template_sets: Sequence[Templates], taught: LabelRequest | None
+) -> list[Labeller]:
+    """What was taught, else the labels in each set of templates."""
+    preprocessing = run.options.decode.name
+    if taught is not None:
+        return [open_labeller(taught, run.embedder, preprocessing, run.model.truncate)]
+    made_by = run.embedder.spec.made_by(preprocessing)
+    return [
+        zero_shot_labeller(classifier, replace(made_by, templates=tuple(templates)), TOP_K)
+        for templates, classifier in zip(template_sets, run.classifiers(template_sets), strict=True)
+    ]
 
 
 def _json(fields: dict[str, Any]) -> bytes:
@@ -146,13 +194,13 @@ def _variants(
     return models, template_sets
 
 
-def _text(evaluation: Evaluation) -> str:
-    """Everything about one classifier."""
+def _text(evaluation: Evaluation, source: str | None) -> str:
+    """Everything about one labeller. source: of one that was taught."""
     made_by = evaluation.made_by
     heading = (
         f"{evaluation.n:,} photograph{'s' if evaluation.n != 1 else ''},"
         f" {len(evaluation.per_label):,} labels; {one_line(made_by.model)},"
-        f" {tables.templates_name(made_by.templates)}\n"
+        f" {one_line(source or tables.templates_name(made_by.templates))}\n"
     )
     parts = [tables.overall(evaluation), tables.of_labels(evaluation)]
     if evaluation.confusions:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions
+from clipcli.cli.options import LabelledOptions, ModelOptions, OutputOptions, PhotoOptions
 from clipcli.cli.surroundings import check_temporary_directory
 from clipcli.cli.work import progress
 from clipcli.cli.work.report import Report
@@ -181,14 +181,14 @@ class PhotoRun:
         """Write the rows, then say `summary`, or without one how the run ended: the exit code."""
         if summary is None and self.has_no_rows(out):
             return self.write_nothing(out)
-        self._tell_passed_over(out)
+        self.tell_passed_over(out)
         with self.report.failures_to(out.failures), writer as rows:
             for record in records:
                 rows.write(record)
             rows.finish()
             return self.conclude(summary)
 
-    def _tell_passed_over(self, out: OutputOptions) -> None:
+    def tell_passed_over(self, out: OutputOptions | LabelledOptions) -> None:
         """Name, or write, each file that was passed over, which is known before the run."""
         passed_over = [record for record in self.found if isinstance(record, PassedOver)]
         if out.verbose:
@@ -201,7 +201,7 @@ class PhotoRun:
 
     def write_nothing(self, out: OutputOptions) -> int:
         """Say why there are no rows, and leave the file of --output alone: the exit code."""
-        self._tell_passed_over(out)
+        self.tell_passed_over(out)
         with self.report.failures_to(out.failures):
             list(self.report.follow(self.settled(), len(self.found)))
             kept = out.output if os.path.isfile(out.output or "") else None

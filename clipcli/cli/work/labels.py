@@ -153,15 +153,17 @@ def read_labelled(
     data: LabelledOptions,
     model: ModelOptions,
     photo: PhotoOptions,
+    taught: LabelRequest | None = None,
     **files: str | None,
 ) -> LabelledRun:
     """The photographs of LABELLED, and the labels given or its own ones.
 
-    command: as it is typed, for messages; verb: as in `Report`; files: what each option writes.
-    Raises UsageError for what cannot work.
+    command: as it is typed, for messages; verb: as in `Report`; taught: a probe or a calibration,
+    whose labels these are then; files: what each option writes. Says what is passed over. Raises
+    UsageError for what cannot work.
     """
     report = Report(verb, data.quiet)
-    check_options(model, photo, **files, failures=data.failures)
+    check_options(model, photo, **files, **data.files)
     if photo.null:
         raise UsageError(f"--null: {command} reads no list of paths; leave it out")
     known = truth.read_truth(
@@ -170,11 +172,15 @@ def read_labelled(
         exclude=photo.exclude or (),
         columns=replace(truth.COLUMNS, chosen=(data.path_column, data.label_column)),
     )
-    chosen = read_labels(data.labels, data.labels_file) or folder_labels(known.labels)
-    names = match_labels(known.labels, chosen)
+    if taught is None:
+        chosen = read_labels(data.labels, data.labels_file) or folder_labels(known.labels)
+        names = match_labels(known.labels, chosen)
+    else:
+        chosen = _labels_of(taught)
+        names = match_labels(known.labels, chosen, taught.source)
     true_names = {one.path: names[one.label] for one in known.photos}
-    return LabelledRun(
-        [*known.failures, *map(Photo, true_names)],
+    run = LabelledRun(
+        [*known.failures, *map(Photo, true_names), *known.passed_over],
         model,
         photo,
         report,
@@ -182,6 +188,14 @@ def read_labelled(
         true_names,
         sorted(set(known.labels) - {one.label for one in known.photos}),
     )
+    run.tell_passed_over(data)
+    return run
+
+
+def _labels_of(taught: LabelRequest) -> list[Label]:
+    if taught.calibration is not None:
+        return list(taught.calibration.labels)
+    return folder_labels(taught.probe.labels if taught.probe is not None else ())
 
 
 def leave_out_rare(labels: Sequence[Label], names: Iterable[str], n_least: int) -> list[Label]:
