@@ -10,7 +10,14 @@ from typing import NoReturn
 
 from clipcli.cli import surroundings, talk, wrong_usage
 from clipcli.cli.stopping import stop_at
-from clipcli.errors import ClipcliError, ClosedPipeError, ExitCode, StoppedError, one_line
+from clipcli.errors import (
+    ClipcliError,
+    ClosedPipeError,
+    ExitCode,
+    StoppedError,
+    UsageError,
+    one_line,
+)
 from clipcli.runtime.process import tune_process
 
 
@@ -56,6 +63,9 @@ def _dispatch(arguments: list[str]) -> int:
 
     command = typer.main.get_command(app)
     arguments = wrong_usage.straightened(arguments)
+    misplaced = wrong_usage.option_as_value(command, arguments)
+    if misplaced is not None:
+        raise UsageError(misplaced)
     try:
         code = command.main(arguments, prog_name="clipcli", standalone_mode=False)
     except typer.TyperException as error:

@@ -72,6 +72,30 @@ def straightened(arguments: Sequence[str]) -> list[str]:
     return list(arguments)
 
 
+def option_as_value(root: Any, arguments: Sequence[str]) -> str | None:
+    """One line where an option stands in the place of another's value, which Click would take."""
+    command = root
+    known = _options(command)
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return None
+        if word in getattr(command, "commands", {}):
+            command = command.commands[word]
+            known |= _options(command)
+        option = known.get(word)
+        if option is None or option.is_flag:
+            continue
+        value = next(words, "")
+        if value.partition("=")[0] in [*known, "--help", "-h"]:
+            outright = f"{_shown_name(option)}={value}"
+            return (
+                f"{word}: expected a value, found the option {value}; {outright}, if that is the"
+                " value"
+            )
+    return None
+
+
 def explained(error: typer.TyperException, root: Any, arguments: Sequence[str]) -> str:
     """One line about a command line that `root`, the command of all commands, did not take."""
     context = getattr(error, "ctx", None)
@@ -112,7 +136,7 @@ def explained(error: typer.TyperException, root: Any, arguments: Sequence[str]) 
 
 
 def _no_such_option(name: str, command: Any, typed: str) -> str:
-    known = [one for parameter in command.params for one in _names(parameter) if one[0] == "-"]
+    known = list(_options(command))
     meant = OPTIONS.get(name, "")
     if meant.split(" ")[0] not in known:
         longer = [one for one in known if one.startswith(name) and name != "-"]
@@ -189,6 +213,10 @@ def _nearest(name: str, names: Sequence[str]) -> list[str]:
 def _either(names: Sequence[str]) -> str:
     *others, last = map(str, names)
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def _options(command: Any) -> dict[str, Any]:
+    return {name: one for one in command.params for name in _names(one) if name[0] == "-"}
 
 
 def _names(parameter: Any) -> list[str]:

@@ -65,6 +65,34 @@ def test_what_is_meant_for_sure_is_done(cli: Cli, typed: str, meant: str) -> Non
     assert result.stdout == cli(*meant.split()).stdout != b""
 
 
+@pytest.mark.parametrize(
+    ("typed", "found", "outright"),
+    [
+        ("classify p --labels --quiet", "--labels: expected a value, found the option --quiet", ""),
+        ("classify p --labels -q", "--labels: expected a value, found the option -q", ""),
+        ("classify p -o --top-k=3", "-o: expected a value, found the option --top-k=3", "--output"),
+        ("eval p --labels --help", "--labels: expected a value, found the option --help", ""),
+        ("cache info --cache-dir --help", "--cache-dir: expected a value, found the option", ""),
+    ],
+)
+def test_an_option_is_no_other_options_value(
+    cli: Cli, typed: str, found: str, outright: str
+) -> None:
+    result = cli(*typed.split())
+    assert (result.code, result.stdout) == (2, b"")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"clipcli: {found}")
+    option, value = outright or found.partition(":")[0], typed.split()[-1]
+    assert line.endswith(f"; {option}={value}, if that is the value")
+
+
+def test_an_options_name_may_be_a_value_where_it_is_said_outright(cli: Cli) -> None:
+    shown = cli("prompts", "show", "--labels=--template", "--template", "-1 {}")
+    assert shown.stdout == b"--template\t-1 --template\n"
+    result = cli("classify", "--labels", "dog,cat", "--", "--labels", "--quiet")
+    assert "--quiet: no such file or folder" in result.stderr
+
+
 def test_a_control_character_typed_does_not_reach_the_terminal(cli: Cli) -> None:
     result = cli("classify", "p", "--\x1b[31m")
     assert result.code == 2
