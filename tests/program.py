@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -38,6 +39,12 @@ class Result:
     @property
     def last_line(self) -> str:
         return self.stderr.splitlines()[-1]
+
+
+def n_known(summary: str) -> int:
+    """How many photographs the cache knew, by the summary of a run."""
+    found = re.search(r": (\d+) \w+, .*; (\d+|all) known from before", summary)
+    return int(found[1] if found[2] == "all" else found[2]) if found else 0
 
 
 def command(*arguments: object) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Unpack
@@ -67,33 +68,41 @@ class Embedder:
         *,
         remember: bool = True,
         on_progress: OnProgress | None = None,
+        while_opening: Callable[[str], AbstractContextManager[object]] = nullcontext,
         **options: Unpack[ModelOptions],
     ) -> Embedder:
         """A model as `Encoder.open` takes it, with the cache of embeddings unless not `remember`.
 
         Where the cache knows the model, neither its file nor torch is read. A cache that cannot be
-        used is warned of, and the embedder then works without it.
+        used is warned of, and the embedder then works without it. while_opening: gets the model's
+        name, and is entered for the seconds that opening the model itself takes, in whatever
+        thread first needs it.
         """
         request = ModelRequest.of(model, options).resolved(on_progress)
+
+        def open_encoder(wanted: ModelRequest | ModelSpec) -> Encoder:
+            with while_opening(request.name_or_path):
+                return _open_encoder(wanted)
+
         if not remember:
-            return cls.of(_open_encoder(request))
+            return cls.of(open_encoder(request))
         try:
             root = catalogue.cache_root(request.cache_dir)
         except CacheError as error:
             logger.warning(f"{error}; nothing is remembered")
-            return cls.of(_open_encoder(request))
+            return cls.of(open_encoder(request))
         path = locate(request.name_or_path, root, on_progress)
         cache = Cache(root)
         specs = SpecMemory(cache, files_of(path), request)
         spec = specs.recall(request.name_or_path)
         if spec is None:
-            encoder = _open_encoder(request)
+            encoder = open_encoder(request)
             specs.remember(encoder.spec)
             return cls(encoder.spec, lambda: encoder, cache)
         if request.precision == "int8" != spec.precision:
             logger.info(f"--precision int8 did not suit this model: {spec.precision} instead")
         spec = replace(spec, compiled=request.compile)  # compiled or not, it is remembered as one
-        return cls(spec, lambda: _open_encoder(spec), cache)
+        return cls(spec, lambda: open_encoder(spec), cache)
 
     def encoder(self) -> Encoder:
         """The model itself, opened now if it was not before."""

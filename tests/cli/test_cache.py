@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from places import REFERENCE
-from program import Result
+from program import Result, n_known
 
 from clipcli.embedding.cache import store
 from clipcli.embedding.cache.proof import checksum
@@ -64,8 +64,7 @@ def embed(cli: Cli, cache: Path, album: Path, tmp_path: Path) -> Callable[..., i
         result = cli("embed", album, "--model", VIT, "-o", tmp_path / "album.npy", *options)
         gc.collect()  # closes the cache's file, as the end of a process does
         assert result.code == 0
-        before, found, _ = result.last_line.rpartition(" known from before")
-        return int(before.rpartition("; ")[2]) if found else 0
+        return n_known(result.last_line)
 
     return call
 

@@ -261,7 +261,7 @@ def test_errors_are_shown_on_a_terminal(
         ("classify", album, "--probe", damaged),
         ("similar", "a cat", "--text", "--embeddings", damaged),
         ("similar", inside, album, "--model", lite),
-        ("embed", "--text", name * 9, "--model", lite),
+        ("embed", "--text", name * 9, "--model", lite, "--quiet"),
         ("embed", album, "--output", f"{damaged}.npz", "--format", "csv"),
         ("eval", inside),
         (*eval_, "--labels", "dog"),

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pictures import noise, save
 from PIL import Image
 from places import REFERENCE
-from program import Result
+from program import Result, n_known
 
 from clipcli.cli.main import run
 from clipcli.embedding.cache import proof, store, upkeep
@@ -92,12 +92,6 @@ def embed(
 
 
 Embed = Callable[[], list[str]]
-
-
-def n_known(lines: list[str]) -> int:
-    """How many photographs were known, by the summary of a run."""
-    before, found, _ = lines[-1].rpartition(" known from before")
-    return int(before.rpartition("; ")[2]) if found else 0
 
 
 def warnings_in(lines: list[str]) -> list[str]:
@@ -221,9 +215,9 @@ def test_a_flipped_bit_in_an_embedding_is_named_and_encoded_again(
     assert warnings_in(lines) == [
         f"clipcli: embedding cache {cache}: 1 damaged entry was not used and made anew{VERIFY}"
     ]
-    assert n_known(lines) == N_PHOTOS - 1
+    assert n_known(lines[-1]) == N_PHOTOS - 1
     assert cli("cache", "verify").code == 0
-    assert n_known(embed()) == N_PHOTOS
+    assert n_known(embed()[-1]) == N_PHOTOS
 
 
 def test_every_bit_of_an_embedding_and_of_its_key_is_watched(embed: Embed, cache: Path) -> None:
@@ -265,7 +259,7 @@ def test_what_is_remembered_of_texts_and_of_the_model_is_watched_too(
     assert "lite has no evidence for invoice:" in again.stderr
     (warning,) = warnings_in(again.stderr.splitlines())  # photographs, words, and the model
     assert "7 damaged entries were not used and made anew" in warning
-    assert again.last_line.endswith("; 6 known from before")
+    assert again.last_line.endswith("; all known from before")
     assert cli("cache", "verify").code == 0
 
 
@@ -277,7 +271,7 @@ def test_a_cache_of_a_newer_version_is_left_as_it_is(embed: Embed, cache: Path) 
     (warning,) = warnings_in(lines)
     assert "its version is 99, this clipcli knows 2;" in warning
     assert "update clipcli" in warning
-    assert n_known(lines) == 0
+    assert n_known(lines[-1]) == 0
     assert cache.read_bytes() == before
 
 
@@ -301,9 +295,9 @@ def test_a_cache_that_another_program_writes_can_still_be_read(
         lines = embed()
     (warning,) = warnings_in(lines)
     assert "database is locked; nothing is remembered in this run; another program" in warning
-    assert n_known(lines) == N_PHOTOS - 2
-    assert n_known(embed()) == N_PHOTOS - 2
-    assert n_known(embed()) == N_PHOTOS
+    assert n_known(lines[-1]) == N_PHOTOS - 2
+    assert n_known(embed()[-1]) == N_PHOTOS - 2
+    assert n_known(embed()[-1]) == N_PHOTOS
 
 
 def test_all_who_make_the_cache_at_once_get_it(tmp_path: Path, notes: list[str]) -> None:
@@ -428,11 +422,11 @@ def test_a_killed_run_loses_the_batch_in_flight_at_most(
     assert result.code == 0
     lines = result.stderr.splitlines()
     assert warnings_in(lines) == []
-    assert n_known(lines) >= n_lost_rows
-    assert n_known(lines) % 4 == 0  # whole batches, and nothing of the one in flight
+    assert n_known(lines[-1]) >= n_lost_rows
+    assert n_known(lines[-1]) % 4 == 0  # whole batches, and nothing of the one in flight
     assert_same_rows(read_rows(output), undisturbed)
     assert cli("cache", "verify").code == 0
-    assert n_known(cli(*arguments).stderr.splitlines()) == len(undisturbed)
+    assert n_known(cli(*arguments).last_line) == len(undisturbed)
 
 
 def test_two_runs_at_once_share_a_new_cache(
@@ -479,7 +473,7 @@ def test_a_full_disk_costs_a_warning(
     assert f"{N_PHOTOS} compared, 0 passed over, 0 failed" in lines[-1]
     assert len(read_rows(output)) == N_PHOTOS - 1
     assert warnings_in(embed()) == []  # there is room again
-    assert n_known(embed()) == N_PHOTOS
+    assert n_known(embed()[-1]) == N_PHOTOS
     assert cli("cache", "verify").code == 0
 
 
@@ -524,7 +518,7 @@ def test_a_cache_that_cannot_be_written_is_read_where_it_can_be(
     assert process.exitcode == 0, lines
     (warning,) = warnings_in(lines)
     assert warning.endswith(CLOSED)
-    assert n_known(lines) == n_known_photos
+    assert n_known(lines[-1]) == n_known_photos
     assert np.load(results / "all.npy").shape == (N_PHOTOS + 1, 48)
     assert [path.name for path in cache.iterdir()] == [FILE_NAME][: state != "empty"]
     cache.chmod(0o755)

@@ -111,7 +111,7 @@ def test_known_photographs_are_labelled_without_torch_or_their_bytes(
     output = tmp_path / "warm.csv"
     arguments = ("classify", example_photos, *LABELS, *options.split(), "--model", lite)
     warm = watch(tmp_path, cold, *arguments, "-o", output)
-    assert warm.result.last_line.endswith("; 6 known from before")
+    assert warm.result.last_line.endswith("; all known from before")
     assert warm.needless == []
     assert warm.opened_in(example_photos) == []
     assert not [path for path in warm.opened if path.endswith(".safetensors")]
@@ -134,7 +134,7 @@ def test_what_auto_chose_is_remembered_and_said(
     chosen = cold.summary.split("; ")[1].rpartition(",")[0]
     assert chosen.startswith("lite, ")
     warm = watch(tmp_path, cold, "classify", example_photos, *LABELS, "--model", lite)
-    assert f"; {chosen}, " in warm.result.last_line
+    assert f"; {chosen}; " in warm.result.last_line
     assert warm.needless == []
 
 
@@ -176,7 +176,7 @@ def test_similar_does_not_touch_known_photographs(
     assert warm.needless == []
     assert warm.opened_in(example_photos) == []
     assert len(warm.result.rows) == (6 if kind == "text" else 5)
-    assert warm.result.last_line.endswith("; 6 known from before")
+    assert warm.result.last_line.endswith("; all known from before")
 
 
 def test_a_file_of_embeddings_is_asked_without_torch(cold: Cold, lite: str, tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_moved_photographs_and_rewritten_metadata_are_read_without_torch(
     warm = watch(tmp_path, cold, "classify", moved, *LABELS, "--model", lite)
     assert warm.needless == []
     assert sorted(set(warm.opened_in(moved))) == ["kitten.jpg", "rocket.jpg"]
-    assert warm.result.last_line.endswith("; 2 known from before")
+    assert warm.result.last_line.endswith("; all known from before")
 
 
 def test_only_what_is_new_is_read(
@@ -212,4 +212,4 @@ def test_only_what_is_new_is_read(
     assert "torch" in warm.imported
     assert warm.opened_in(example_photos) == []
     assert set(warm.opened_in(mirrored.parent)) == {"mirrored.png"}
-    assert warm.result.last_line.endswith("; 6 known from before")
+    assert warm.result.last_line.endswith(" images/s; 6 known from before")

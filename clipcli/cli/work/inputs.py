@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from clipcli.cli.options import LabelledOptions, ModelOptions, OutputOptions, PhotoOptions
@@ -128,8 +128,14 @@ class PhotoRun:
             compile=model.compile,
             cache_dir=model.cache_dir,
         )
-        with progress.of_download(self.report.quiet) as on_progress:
-            return Embedder.open(request, remember=model.cache, on_progress=on_progress)
+        quiet = self.report.quiet
+        with progress.of_download(quiet) as on_progress:
+            return Embedder.open(
+                request,
+                remember=model.cache,
+                on_progress=on_progress,
+                while_opening=partial(progress.of_opening, quiet=quiet),
+            )
 
     @cached_property
     def options(self) -> RunOptions:

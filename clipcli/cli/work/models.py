@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clipcli.cli.work import progress
 from clipcli.errors import one_line
 from clipcli.models.checkpoint import checkpoint
 from clipcli.models.locate import files_of, kind_of
@@ -19,7 +20,8 @@ from clipcli.records import Activation
 def described(path: Path, activation: Activation | None) -> str:
     """Lines about the checkpoint, as `models show` prints them. Raises CheckpointError."""
     weights, *configs = files_of(path)
-    model = checkpoint.load(path, activation)
+    with progress.of_opening(str(path)):
+        model = checkpoint.load(path, activation)
     config = model.network.config
     text, px = config.text, config.vision.px
     n_parameters = sum(parameter.numel() for parameter in model.network.parameters())

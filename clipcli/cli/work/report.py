@@ -51,7 +51,7 @@ class Report:
                     self._n_done += 1
                     self._n_middle_only += record.middle_only
                     self._n_recalled += record.recalled
-                advance(self._n_done, self._n_failed)
+                advance(self._n_failed)
                 if not isinstance(record, PassedOver):
                     yield record
         self._seconds = time.monotonic() - start
@@ -91,22 +91,26 @@ class Report:
             )
         for path in self._empty:
             logger.warning(f"{path}: {NO_PHOTOGRAPH}")
-        rate = n_done / self._seconds if self._seconds else 0.0
+        if not n_done:
+            more = f", {passed_over}" if self._n_passed_over else ""
+            raise NothingReadError(
+                f"not one photograph could be read, {n_failed} failed{more}{stays}"
+            )
         line = (
             f"{_files(n_done + self._n_passed_over + n_failed)}: {n_done} {self._verb},"
-            f" {self._n_passed_over} passed over, {n_failed} failed; {described},"
-            f" {rate:,.1f} images/s"
+            f" {self._n_passed_over} passed over, {n_failed} failed; {described}"
         )
+        n_encoded = n_done - self._n_recalled
+        if n_encoded:
+            line += f", {n_encoded / max(self._seconds, 1e-9):,.1f} images/s"
         if self._n_recalled:
-            line += f"; {self._n_recalled} known from before"
+            line += f"; {self._n_recalled if n_encoded else 'all'} known from before"
         if self._n_middle_only:
             line += (
                 f"; {self._n_middle_only} longer than 2:1 judged by the middle alone"
                 " (--fit pad shows the model all of it)"
             )
         logger.info(line)
-        if not n_done:
-            raise NothingReadError(f"not one photograph could be read, {n_failed} failed")
         return ExitCode.PARTLY_READ if n_failed else ExitCode.OK
 
     def _fail(self, failure: Failure) -> None:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from clipcli.cli import talk
 from clipcli.cli.surroundings import check_temporary_directory
 from clipcli.cli.work import progress
+from clipcli.cli.work.inputs import check_models
+from clipcli.cli.work.pace import time_left
 from clipcli.errors import ExitCode, StoppedError, UsageError
 from clipcli.evaluation.tables import percent
 from clipcli.files.suffixes import check_suffix
 from clipcli.files.table_columns import Columns
+from clipcli.models import catalogue
 from clipcli.records import Failure
 from clipcli.training import log, loop, pairs
 from clipcli.training.distributed import Processes, joined_processes
@@ -29,7 +31,7 @@ from clipcli.training.log import Step, Validation
 from clipcli.training.pairs import Pair, Pairs, hold_out, n_shared
 from clipcli.training.precision import Precision
 from clipcli.training.run import Files, Run
-from clipcli.training.start import open_start
+from clipcli.training.start import Start, open_start
 from clipcli.training.state import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LINES = 30.0
+LOG_SECONDS = 30.0  # between lines where nobody may be looking
 LR_FROM_SCRATCH, LR_FROM_CHECKPOINT = 1e-3, 1e-5
 
 
@@ -52,7 +54,8 @@ def train(data: str, train: TrainOptions) -> int:
         columns = replace(pairs.COLUMNS, chosen=(train.path_column, train.caption_column))
         found = pairs.read_pairs(data, train.template or (), columns)
         split = _split(found, columns, train)
-        run = _run(found, split, train, processes, Precision.choose(train.precision, device))
+        precision = Precision.choose(train.precision, device)
+        run = _run(found, split, train, processes, precision, quiet)
         # where matplotlib cannot write its own directory it takes another, and says so at length
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         if not log.can_draw():
@@ -133,11 +136,26 @@ def _say_held_out(run: Run) -> None:
         )
 
 
+def _open_start(train: TrainOptions, quiet: bool) -> Start:
+    """The model to start from; a published one is downloaded with a bar."""
+    published = catalogue.model_name(train.init)
+    if published is not None:
+        check_models([published], train.cache_dir, quiet)
+    is_new = published is None and not os.path.exists(train.init)
+    with nullcontext() if is_new else progress.of_opening(train.init, quiet):
+        return open_start(train.init, train.seed, train.activation, train.cache_dir)
+
+
 def _run(
-    found: Pairs, split: Split, train: TrainOptions, processes: Processes, precision: Precision
+    found: Pairs,
+    split: Split,
+    train: TrainOptions,
+    processes: Processes,
+    precision: Precision,
+    quiet: bool,
 ) -> Run:
     """The run that the options ask for, with what they leave open decided."""
-    start = open_start(train.init, train.seed, train.activation, train.cache_dir)
+    start = _open_start(train, quiet)
     batch_size = min(train.batch_size, len(split.trained))
     share = -(-batch_size // processes.size)
     lr = LR_FROM_SCRATCH if start.is_new else LR_FROM_CHECKPOINT
@@ -226,39 +244,30 @@ def _conclude(last: Step | None, run: Run) -> None:
 
 @contextmanager
 def _shown(run: Run, quiet: bool) -> Iterator[Callable[[Step], None]]:
-    """A bar on a terminal, else a line each half minute."""
+    """A bar on a terminal that can draw one, else a line now and then."""
     n_steps, n_epochs = run.plan.n_steps, run.settings.epochs
+
+    def speed(step: Step) -> str:
+        n_left = (n_steps - step.step) * run.settings.batch_size
+        return f"{step.images_per_s:,.1f} images/s, {time_left(n_left, step.images_per_s)}"
+
+    how = progress.way(quiet)
     if quiet:
         yield lambda step: None
-    elif not sys.stderr.isatty():
-        began = said = time.monotonic()
-        first: int | None = None
-
-        def say(step: Step) -> None:
-            nonlocal said, first
-            now = time.monotonic()
-            first = step.step - 1 if first is None else first
-            if now - said < SECONDS_BETWEEN_LINES:
-                return
-            said = now
-            left_s = (now - began) / (step.step - first) * (n_steps - step.step)
-            logger.info(
+    elif how != "bar":
+        lines = progress.Lines(progress.SECONDS_BETWEEN_LINES if how == "lines" else LOG_SECONDS)
+        yield lambda step: lines.say(
+            lambda: (
                 f"epoch {step.epoch} of {n_epochs}, step {step.step} of {n_steps}: loss"
-                f" {step.loss:.4f}, {step.images_per_s:,.1f} images/s, {left_s / 60:.1f} min left"
+                f" {step.loss:.4f}, {speed(step)}"
             )
-
-        yield say
-    else:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("epoch {task.fields[epoch]}, loss {task.fields[loss]:.4f}"),
-            TextColumn("{task.fields[rate]:,.1f} images/s"),
-            TimeRemainingColumn(),
         )
+    else:
+        columns = ("steps", BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
         with progress.bar(*columns) as bar:
-            task = bar.add_task("steps", total=n_steps, epoch=0, loss=0.0, rate=0.0)
+            task = bar.add_task("starting", total=n_steps)
             yield lambda step: bar.update(
-                task, completed=step.step, epoch=step.epoch, loss=step.loss, rate=step.images_per_s
+                task,
+                completed=step.step,
+                description=f"epoch {step.epoch}, loss {step.loss:.4f}, {speed(step)}",
             )
