@@ -215,6 +215,27 @@ def test_a_missing_path_is_named_and_the_rest_is_done(classify: Cli, example_pho
     assert len(result.rows) == 1
 
 
+def test_missing_paths_alone_give_no_rows_and_keep_the_old_ones(
+    classify: Cli, tmp_path: Path
+) -> None:
+    old, json_rows = tmp_path / "old.csv", tmp_path / "rows.json"
+    old.write_text("yesterday's rows\n")
+    missing = ("gone.jpg", tmp_path / "away", "--labels", "dog,cat")
+    named = [f"clipcli: {path}: no such file or folder" for path in ("gone.jpg", tmp_path / "away")]
+    end = "clipcli: not one photograph could be read, 2 failed"
+    result = classify(*missing)
+    assert (result.code, result.stdout) == (1, b"")
+    assert result.stderr.splitlines() == [*named, end]
+    result = classify(*missing, "-o", old)
+    assert (result.code, old.read_text()) == (1, "yesterday's rows\n")
+    assert result.last_line == f"{end}; {old} stays as it was"
+    assert [*tmp_path.iterdir()] == [old]
+    result = classify(*missing, "--format", "json")  # where a failure is an object
+    assert (result.code, len(json.loads(result.stdout))) == (1, 2)
+    assert classify(*missing, "-o", json_rows).code == 1
+    assert not json_rows.exists()
+
+
 def test_not_one_readable_photograph_is_a_failed_run(
     classify: Cli, album: Path, tmp_path: Path
 ) -> None:

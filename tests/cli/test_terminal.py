@@ -94,7 +94,7 @@ def lines(text: str) -> list[str]:
 def lines_without_bar(text: str) -> list[str]:
     """The lines that stay when what Rich erases is gone, and its last bar."""
     stay = lines(ERASED.sub("", RICH.sub("", text)))
-    return [line for line in stay if not line.startswith("files ")]
+    return [line for line in stay if line.strip() and not line.startswith("files ")]
 
 
 def as_csv(rows: Iterable[Sequence[object]]) -> str:

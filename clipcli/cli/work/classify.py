@@ -35,7 +35,7 @@ def classify(
     run = PhotoRun(find_photos(paths, photo, out.allow_empty), model, photo, report)
     rows = output.open_rows(out, format, CLASSIFY_COLUMNS, _contents(run, request))
     records = output.warned_of_other_model(_classified(run, request), out)
-    return run.write(records, rows, out)
+    return run.write(records, rows, out, format)
 
 
 def _contents(run: PhotoRun, request: LabelRequest) -> TableContents:

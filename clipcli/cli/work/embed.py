@@ -58,7 +58,7 @@ def embed(
     summary = (
         f"{len(texts)} text{'s' if texts[1:] else ''} embedded; {run.described}" if texts else None
     )
-    return run.write(records, sink, out, summary)
+    return run.write(records, sink, out, format or "", summary)
 
 
 def _choose_format(embed: EmbedOptions, out: OutputOptions, record: type[Record]) -> str | None:

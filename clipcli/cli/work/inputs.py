@@ -161,14 +161,15 @@ class PhotoRun:
         """Whether there is a photograph: the end of all other files is known without a model."""
         return any(isinstance(record, Photo) for record in self.found)
 
-    def has_no_rows(self, out: OutputOptions) -> bool:
+    def has_no_rows(self, out: OutputOptions, format: str) -> bool:
         """Whether there is nothing to write, and nothing to replace an old file with."""
         failures = [record for record in self.found if isinstance(record, Failure)]
-        if self.needs_model or out.allow_empty:
+        if self.needs_model:
             return False
         if not failures:  # an empty list on stdin, which a pipe may well bring
-            return os.path.isfile(out.output or "")
-        return all(failure.error == find.NO_PHOTOGRAPH for failure in failures)
+            return not out.allow_empty and os.path.isfile(out.output or "")
+        is_json = format.startswith("json")  # where a failure is an object
+        return not is_json or all(failure.error == find.NO_PHOTOGRAPH for failure in failures)
 
     def embedded(self) -> Iterator[Embedded | Failure]:
         """The embedding of each photograph, counted by the report."""
@@ -182,10 +183,11 @@ class PhotoRun:
         records: Iterable[Record],
         writer: AbstractContextManager[Writer],
         out: OutputOptions,
+        format: str,
         summary: str | None = None,
     ) -> int:
         """Write the rows, then say `summary`, or without one how the run ended: the exit code."""
-        if summary is None and self.has_no_rows(out):
+        if summary is None and self.has_no_rows(out, format):
             return self.write_nothing(out)
         self.tell_passed_over(out)
         with self.report.failures_to(out.failures), writer as rows:

@@ -65,7 +65,7 @@ def similar(
     contents = TableContents(Match, n_ranks=n_answers)
     rows = output.open_rows(out, format, SIMILAR_COLUMNS, contents)
     records = output.warned_of_other_model(records, out)
-    return run.write(records, rows, out, summary)
+    return run.write(records, rows, out, format, summary)
 
 
 def _query_parts(query: str, search: SearchOptions, file: EmbeddingFile | None) -> list[QueryPart]:
