@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipcli.cli.help import App
-from clipcli.cli.options import CacheDir, Quiet
-from clipcli.cli.printing import print_line
+from clipcli.cli.options import CacheDir, Quiet, TableFormatOption
 from clipcli.errors import CacheError, UsageError
 from clipcli.models import catalogue
 
@@ -47,27 +46,16 @@ def cache(context: typer.Context, cache_dir: CacheDir = None) -> int:
 
 
 @cache_app.command("info")
-def info(cache_dir: CacheDir = None) -> int:
+def info(cache_dir: CacheDir = None, format: TableFormatOption = "table") -> int:
     """Show where it is, how large, and what it knows of each model.
 
     Example: clipcli cache info
-    Example: clipcli cache info --cache-dir /mnt/cache
+    Example: clipcli cache info --format csv
     """
-    from clipcli.embedding.cache import upkeep
+    from clipcli.cli.work.cache import info
 
     path = _path(cache_dir)
-    if not _is_there(path):
-        print_line(f"{path}: nothing is remembered yet")
-        return 0
-    found = upkeep.info(path)
-    print_line(f"{path}: {found.n_bytes / 1e6:,.1f} MB, {found.n_files:,} files known by path")
-    print_line(f"{'MODEL':<24}{'PRECISION':>10}{'PHOTOS':>12}{'TEXTS':>10}  FINGERPRINT")
-    for model in found.models:
-        print_line(
-            f"{model.name:<24}{model.precision:>10}{model.n_photos:>12,}{model.n_texts:>10,}"
-            f"  {model.fingerprint[:12]}"
-        )
-    return 0
+    return info(path, _is_there(path), format)
 
 
 @cache_app.command("verify")

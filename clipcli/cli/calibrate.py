@@ -11,6 +11,7 @@ from clipcli.cli.options import (
     LeaveOutRare,
     ModelOptions,
     PhotoOptions,
+    TableFormatOption,
     Template,
     Templates,
     takes,
@@ -35,6 +36,7 @@ class CalibrateOptions:
         ),
     ] = 6
     leave_out_rare: LeaveOutRare = False
+    format: TableFormatOption = "table"
     template: Template = None
     templates: Templates = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from clipcli.cli.help import MEASURING, OUTPUT, in_panel
+from clipcli.cli.help import MEASURING, OUTPUT, in_panel, one_of
 from clipcli.cli.options import (
     Calibration,
     LabelledOptions,
@@ -16,6 +16,8 @@ from clipcli.cli.options import (
     Templates,
     takes,
 )
+
+EvalFormat = Literal["table", "csv", "latex", "json"]
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,22 @@ class EvalOptions:
         ),
     ] = None
     output: Annotated[
-        str | None, in_panel(OUTPUT, "--output", "-o", metavar="FILE", help="Write JSON here too.")
-    ] = None
-    format: Annotated[
-        Literal["json"] | None,
+        str | None,
         in_panel(
             OUTPUT,
-            metavar="json",
-            help="Of --output; without one, in place of the tables on stdout.",
-            show_default="tables",
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the figures here too: .json, .csv or .tex.",
+        ),
+    ] = None
+    format: Annotated[
+        EvalFormat | None,
+        in_panel(
+            OUTPUT,
+            metavar=one_of(EvalFormat),
+            help="Of --output; without one, of what is printed.",
+            show_default="table, or --output's suffix",
         ),
     ] = None
 

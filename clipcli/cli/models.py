@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +11,10 @@ import typer
 
 from clipcli.cli import talk
 from clipcli.cli.help import App
-from clipcli.cli.options import ActivationOption, CacheDir, Quiet
+from clipcli.cli.options import ActivationOption, CacheDir, Quiet, TableFormatOption
 from clipcli.cli.printing import print_line, print_text
-from clipcli.errors import CacheError, UsageError
+from clipcli.errors import CacheError, UsageError, one_line
+from clipcli.files.table import percent
 from clipcli.models import catalogue
 from clipcli.models.fetch import fetch
 
@@ -24,7 +24,9 @@ models_app = App(invoke_without_command=True)
 
 
 @models_app.callback()
-def list_models(context: typer.Context, cache_dir: CacheDir = None) -> int:
+def list_models(
+    context: typer.Context, cache_dir: CacheDir = None, format: TableFormatOption = "table"
+) -> int:
     """List the models: size, accuracy, whether they are on disk.
 
     ImageNet: zero-shot top-1 as open_clip measured it (docs/openclip_results.csv).
@@ -32,21 +34,13 @@ def list_models(context: typer.Context, cache_dir: CacheDir = None) -> int:
     Example: clipcli models
     Example: clipcli models show lite
     """
-    if context.invoked_subcommand is None:
-        root: Path | None = None
-        with suppress(CacheError):  # without a home directory nothing is on disk
-            root = catalogue.cache_root(cache_dir)
-        print_line(f"{'MODEL':<15}{'SIZE':>9}{'INPUT':>8}{'IMAGENET':>10}  ON DISK")
-        lite_mb = catalogue.lite_path().stat().st_size / 1e6
-        print_line(f"{catalogue.LITE:<15}{lite_mb:>6,.0f} MB{260:>5} px{'(card)':>10}  embedded")
-        for model in catalogue.PUBLISHED:
-            size = f"{model.size_bytes / 1e6:,.0f} MB"
-            on_disk: Path | str = "no"
-            if root is not None and catalogue.is_on_disk(model, root):
-                on_disk = catalogue.model_path(model, root)
-            print_line(
-                f"{model.name:<15}{size:>9}{model.px:>5} px{model.imagenet_top1:>8.2f} %  {on_disk}"
-            )
+    from clipcli.cli.work import model_table
+
+    command = context.invoked_subcommand
+    if command and format != "table":
+        raise UsageError(f"--format {format}: clipcli models {command} prints no table")
+    if command is None:
+        model_table.print_models(_root(cache_dir), format)
     return 0
 
 
@@ -93,6 +87,7 @@ def use(
 def show(
     name: Annotated[str, typer.Argument(help="lite, a published name, or a checkpoint's path.")],
     activation: ActivationOption = None,
+    cache_dir: CacheDir = None,
 ) -> int:
     """Show what a model is, how accurate, and what it is bad at.
 
@@ -112,15 +107,26 @@ def show(
         print_text(work.described(Path(name), activation))
         return 0
     model = _published(name, "no such file and no published model")
+    path = catalogue.path_on_disk(model, _root(cache_dir))
+    top1 = percent(model.imagenet_top1 / 100)
     print_text(
         f"{model.name}: published by OpenAI with CLIP (Radford et al., 2021)\n"
         f"pictures    {model.px} x {model.px} pixels\n"
-        f"ImageNet    {model.imagenet_top1:.2f} % zero-shot top-1, as open_clip measured it\n"
+        f"ImageNet    {top1} zero-shot top-1, as open_clip measured it\n"
         f"size        {model.size_bytes / 1e6:,.0f} MB\n"
         f"SHA-256     {model.sha256}\n"
         f"from        {catalogue.model_url(model)}\n"
+        f"on disk     {'no' if path is None else one_line(str(path))}\n"
     )
     return 0
+
+
+def _root(cache_dir: str | None) -> Path | None:
+    """Of the cache; without a home directory there is none, and nothing is on disk."""
+    try:
+        return catalogue.cache_root(cache_dir)
+    except CacheError:
+        return None
 
 
 def _published(name: str, found: str = "no published model") -> catalogue.PublishedModel:

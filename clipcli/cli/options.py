@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -86,6 +86,10 @@ CacheDir = Annotated[
         help="Where models and embeddings are kept.",
         show_default="CLIPCLI_CACHE, else your cache directory",
     ),
+]
+TableFormatOption = Annotated[
+    Literal["table", "csv"],
+    in_panel(OUTPUT, "--format", metavar="table|csv", help="Of what is printed."),
 ]
 Device = Annotated[
     str,

@@ -13,6 +13,7 @@ from clipcli.cli.options import (
     LeaveOutRare,
     ModelOptions,
     PhotoOptions,
+    TableFormatOption,
     Template,
     Templates,
     takes,
@@ -45,6 +46,7 @@ class FitOptions:
     seed: Annotated[
         int, in_panel(MEASURING, min=0, metavar="N", help="With --shots: of the draws.")
     ] = 0
+    format: TableFormatOption = "table"
     leave_out_rare: LeaveOutRare = False
     template: Template = None
     templates: Templates = None

@@ -15,10 +15,12 @@ from clipcli.cli.options import (
     LeaveOutRare,
     ModelOptions,
     PhotoOptions,
+    TableFormatOption,
     Template,
     Templates,
     takes,
 )
+from clipcli.errors import UsageError
 
 prompts_app = App(invoke_without_command=True)
 
@@ -46,6 +48,7 @@ class ChooseOptions:
         in_panel(LABELS, metavar="NOUN", help="Try 'a photo of a {}, a type of NOUN.' too."),
     ] = None
     seed: Annotated[int, in_panel(FINE_POINTS, min=0, metavar="N", help="Of the two halves.")] = 0
+    format: TableFormatOption = "table"
     leave_out_rare: LeaveOutRare = False
     output: Annotated[
         str | None,
@@ -60,13 +63,16 @@ class ChooseOptions:
 
 
 @prompts_app.callback()
-def prompts(context: typer.Context) -> int:
+def prompts(context: typer.Context, format: TableFormatOption = "table") -> int:
     """List the sets of templates; show prompts, choose better ones.
 
     Example: clipcli prompts
     Example: clipcli prompts show --labels dog,cat --templates seven
     """
-    return 0 if context.invoked_subcommand else show()
+    command = context.invoked_subcommand
+    if command and format != "table":
+        raise UsageError(f"--format comes too early: clipcli prompts {command} --format {format}")
+    return 0 if command else show(format=format)
 
 
 @prompts_app.command("show")
@@ -75,6 +81,7 @@ def show(
     labels_file: LabelsFile = None,
     template: Template = None,
     templates: Templates = None,
+    format: TableFormatOption = "table",
 ) -> int:
     """Print what each label becomes, one prompt a line.
 
@@ -85,7 +92,7 @@ def show(
     """
     from clipcli.cli.work import prompts as work
 
-    return work.show(labels, labels_file, template, templates)
+    return work.show(labels, labels_file, template, templates, format)
 
 
 @prompts_app.command("choose")

@@ -19,6 +19,7 @@ from clipcli.evaluation.judge import JudgedPhoto
 from clipcli.evaluation.measure import Evaluation, worst_mistakes
 from clipcli.evaluation.metrics import Bin
 from clipcli.files.made_by import as_options
+from clipcli.files.table import percent
 from clipcli.photos.open_picture import (
     decoded,
     open_photo,
@@ -79,7 +80,7 @@ def _mistake(one: JudgedPhoto) -> dict[str, str]:
         "path": one.path,
         "truth": one.truth,
         "label": best.label,
-        "probability": tables.percent(best.probability),
+        "probability": str(percent(best.probability)),
         "jpeg_base64": base64.b64encode(thumbnail(one.path) or b"").decode(),
     }
 

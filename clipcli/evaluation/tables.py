@@ -1,99 +1,160 @@
-"""An evaluation's figures as tables of text, which a terminal and a page draw in their own ways."""
+"""An evaluation's figures as tables, which a terminal, a page and a file draw in their own ways."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from clipcli.evaluation.measure import Evaluation, paired_interval
-from clipcli.evaluation.metrics import Interval
+from clipcli.evaluation.metrics import Bin, Interval
+from clipcli.files.table import (
+    Cell,
+    Row,
+    Table,
+    between,
+    count,
+    number,
+    part,
+    percent,
+    picture,
+    points,
+    points_between,
+    words,
+)
 from clipcli.labels.templates import set_name
 
 NO_LABEL = "no label"
 
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under the names of their columns; those of `numbers` stand to the right."""
-
-    names: tuple[str, ...]
-    rows: list[list[str]]
-    numbers: tuple[int, ...] = ()
+BAR_WIDTH = 30
+INTERVAL = "95 % interval"
 
 
 def overall(evaluation: Evaluation) -> Table:
     n = evaluation.n
     top_k = min(5, len(evaluation.per_label))
     return Table(
-        ("accuracy", "", "95 % interval", "photographs"),
+        (
+            words("accuracy", "figure"),
+            number("", "value"),
+            number(INTERVAL, "low", "high"),
+            number("photographs", "n_right", "n"),
+        ),
         [
-            _accuracy("top-1", evaluation.top1, evaluation.interval, n),
-            _accuracy(f"top-{top_k}", evaluation.top5, evaluation.top5_interval, n),
-            ["mean recall", percent(evaluation.mean_recall), "", ""],
+            _accuracy(Cell("top-1", ("top1",)), evaluation.top1, evaluation.interval, n),
+            _accuracy(
+                Cell(f"top-{top_k}", ("top5",)), evaluation.top5, evaluation.top5_interval, n
+            ),
+            [Cell("mean recall", ("mean_recall",)), percent(evaluation.mean_recall), "", ""],
             [_macro_f1(evaluation), percent(evaluation.macro_f1), "", ""],
             *(_of_none(evaluation) if evaluation.n_no_label else ()),
-            ["calibration error", percent(evaluation.ece), "", ""],
+            [Cell("calibration error", ("ece",)), percent(evaluation.ece), "", ""],
         ],
-        numbers=(1, 2, 3),
     )
 
 
-def _macro_f1(evaluation: Evaluation) -> str:
+def _macro_f1(evaluation: Evaluation) -> Cell:
     """Its name, with how many labels it is the mean of, where that is not all of them."""
     n = sum(score.n > 0 for score in evaluation.per_label.values())
-    return "macro F1" + (f" of {n:,} labels" if n < len(evaluation.per_label) else "")
+    of = f" of {n:,} labels" if n < len(evaluation.per_label) else ""
+    return Cell(f"macro F1{of}", ("macro_f1",))
 
 
-def _of_none(evaluation: Evaluation) -> list[list[str]]:
+def _of_none(evaluation: Evaluation) -> list[Row]:
     """Photographs without a label, and what else is then not the same as top-1."""
     n, n_none = evaluation.n, evaluation.n_no_label
-    right = f"{round(evaluation.top1 * n):,} of {n - n_none:,}"
+    right = part(round(evaluation.top1 * n), n - n_none)
     return [
-        [NO_LABEL, percent(n_none / n), "", f"{n_none:,} of {n:,}"],
-        ["micro precision", percent(evaluation.micro_precision), "", right],
-        ["micro F1", percent(evaluation.micro_f1), "", ""],
+        [Cell(NO_LABEL, ("no_label",)), percent(n_none / n), "", part(n_none, n)],
+        [
+            Cell("micro precision", ("micro_precision",)),
+            percent(evaluation.micro_precision),
+            *("", right),
+        ],
+        [Cell("micro F1", ("micro_f1",)), percent(evaluation.micro_f1), "", ""],
     ]
 
 
 def of_labels(evaluation: Evaluation) -> Table:
-    rows = [
+    rows: list[Row] = [
         [
-            *(name, f"{score.n:,}"),
+            *(name, count(score.n)),
             *(percent(score.precision), between(score.precision_interval)),
             *(percent(score.recall), between(score.recall_interval)),
             percent(score.f1),
         ]
         for name, score in evaluation.per_label.items()
     ]
-    interval = "95 % interval"
-    names = ("label", "n", "precision", interval, "recall", interval, "F1")
-    return Table(names, rows, numbers=(1, 2, 3, 4, 5, 6))
+    columns = (
+        *(words("label"), number("n")),
+        *(number("precision"), number(INTERVAL, "precision_low", "precision_high")),
+        *(number("recall"), number(INTERVAL, "recall_low", "recall_high")),
+        number("F1", "f1"),
+    )
+    scores = evaluation.per_label.values()
+    without = frozenset(place for place, score in enumerate(scores) if not score.n)
+    return Table(columns, rows, faint=without)
 
 
-def of_confusions(evaluation: Evaluation, n: int) -> Table:
-    """The `n` that cost most, and how much of the top-1 accuracy."""
-    rows = [
-        [one.truth, one.predicted or NO_LABEL, f"{one.n:,}", percent(one.n / evaluation.n)]
+def of_confusions(evaluation: Evaluation, n: int | None) -> Table:
+    """The `n` that cost most, or all, and how much of the top-1 accuracy."""
+    none = Cell(NO_LABEL, (None,))
+    rows: list[Row] = [
+        [one.truth, one.predicted or none, count(one.n), percent(one.n / evaluation.n)]
         for one in evaluation.confusions[:n]
     ]
-    return Table(("truth", "taken for", "n", "cost"), rows, numbers=(2, 3))
+    columns = (words("truth"), words("taken for", "predicted"), number("n"), number("cost"))
+    return Table(columns, rows)
 
 
 def comparison(evaluations: Sequence[Evaluation]) -> Table:
     """A row for each evaluation; its difference is to the first, in points of top-1."""
     first = evaluations[0]
-    rows = []
-    for number, one in enumerate(evaluations):
-        row = [one.made_by.model, templates_name(one.made_by.templates)]
-        row += [percent(one.top1), between(one.interval), "", "", percent(one.macro_f1)]
-        if number:
-            low, high = paired_interval(first, one)
-            row[4] = f"{100 * (one.top1 - first.top1):+.1f}"
-            row[5] = f"{100 * low:+.1f} to {100 * high:+.1f}"
-        rows.append(row)
-    interval = "95 % interval"
-    names = ("model", "templates", "top-1", interval, "difference", interval, "macro F1")
-    return Table(names, rows, numbers=(2, 3, 4, 5, 6))
+    rows: list[Row] = []
+    for place, one in enumerate(evaluations):
+        templates = one.made_by.templates
+        row: Row = [
+            one.made_by.model,
+            Cell(templates_name(templates), ("|".join(templates),)),  # as --compare takes them
+            percent(one.top1),
+            between(one.interval),
+        ]
+        if place:
+            row += [points(one.top1 - first.top1), points_between(paired_interval(first, one))]
+        else:
+            row += ["", ""]
+        rows.append([*row, percent(one.macro_f1)])
+    columns = (
+        words("model"),
+        words("templates"),
+        number("top-1", "top1"),
+        number(INTERVAL, "low", "high"),
+        number("difference"),
+        number(INTERVAL, "difference_low", "difference_high"),
+        number("macro F1", "macro_f1"),
+    )
+    return Table(columns, rows)
+
+
+def of_reliability(bins: Sequence[Bin]) -> Table:
+    """What the probabilities of the answers promised, what came of it, and a picture of both."""
+    rows: list[Row] = [
+        [
+            Cell(f"{one.low:.2f} to {one.high:.2f}", (one.low, one.high)),
+            count(one.n),
+            percent(one.mean_probability),
+            percent(one.share_right),
+            _bar(one.mean_probability, one.share_right),
+        ]
+        for one in bins
+    ]
+    columns = (
+        number("probability", "low", "high"),
+        number("n"),
+        number("said", "mean_probability"),
+        number("right", "share_right"),
+        picture(),
+    )
+    note = "█ right, as it said   ░ said, but not right   + right, more often than it said"
+    return Table(columns, rows, note=note)
 
 
 def templates_name(templates: Sequence[str]) -> str:
@@ -102,16 +163,10 @@ def templates_name(templates: Sequence[str]) -> str:
     return set_name(templates) or f"{templates[0]!r}" + (f" and {more} more" if more else "")
 
 
-def percent(share: float | None) -> str:
-    """One decimal, or three for a share that one decimal would show as 0.0 %."""
-    if share is None:
-        return "-"
-    return f"{100 * share:.3f} %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+def _accuracy(name: Cell, share: float, interval: Interval, n: int) -> list[Cell | str]:
+    return [name, percent(share), between(interval), part(round(share * n), n)]
 
 
-def between(interval: Interval | None) -> str:
-    return "" if interval is None else f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
-
-
-def _accuracy(name: str, share: float, interval: Interval, n: int) -> list[str]:
-    return [name, percent(share), between(interval), f"{round(share * n):,} of {n:,}"]
+def _bar(said: float, right: float) -> str:
+    n_said, n_right = round(BAR_WIDTH * said), round(BAR_WIDTH * right)
+    return "█" * min(n_said, n_right) + "░" * (n_said - n_right) + "+" * (n_right - n_said)

@@ -7,25 +7,22 @@ What comes from a name is escaped, then coloured.
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.color import ColorSystem
-from rich.console import Console
 from rich.style import Style
 
 from clipcli.errors import one_line
 from clipcli.files.rows import Destination, RowWriter, TableContents
+from clipcli.files.screen import Screen, cut_at_the_end, cut_path
 from clipcli.files.stdout import Stdout
+from clipcli.files.table import percent
 from clipcli.records import Classified, EmbeddedText, Match, Prediction, Record
 
 GAP = 2  # cells between columns
-MIN_WIDTH = 30  # a terminal that is narrower breaks the rows
 N_BAR = 8
 N_PERCENT = len("100.0 %")
 N_COSINE = len("-0.123")
@@ -39,26 +36,6 @@ PLAIN, BOLD, DIM = Style(), Style(bold=True), Style(dim=True)
 GREEN, RED, MAGENTA = Style(color="green"), Style(color="red"), Style(color="magenta")
 
 _WITHOUT_UNICODE = str.maketrans("…█▉▊▋▌▍▎▏", "~####----")
-
-
-@dataclass(frozen=True)
-class Screen:
-    """What a table is drawn on; by default a file, or a pipe to nobody knows what."""
-
-    width: int = 100
-    colours: ColorSystem | None = None
-    is_unicode: bool = True
-
-    @classmethod
-    def of_stdout(cls) -> Screen:
-        """As NO_COLOR, FORCE_COLOR, TERM and COLUMNS say, and the terminal itself."""
-        console = Console(file=sys.stdout)
-        has_colours = console.color_system is not None and not console.legacy_windows
-        colours = ColorSystem.STANDARD if has_colours and not console.no_color else None
-        if not sys.stdout.isatty():
-            return cls(colours=colours)
-        width = max(shutil.get_terminal_size().columns, MIN_WIDTH)
-        return cls(width, colours, console.encoding.startswith("utf"))
 
 
 @dataclass(frozen=True)
@@ -82,6 +59,7 @@ class TableWriter(RowWriter):
     def __init__(self, destination: Destination, screen: Screen, columns: Sequence[Column]) -> None:
         super().__init__(destination, [column.name for column in columns])
         self._screen = screen
+        self._colours = ColorSystem.STANDARD if screen.has_colours else None
         self._table = columns
 
     def _start(self) -> str:
@@ -97,13 +75,13 @@ class TableWriter(RowWriter):
         line = ""
         n_blank = 0  # cells before the next text
         for column, (text, style) in zip(self._table, cells, strict=True):
-            cut = cut_in_the_middle if column.is_path else cut_at_the_end
+            cut = cut_path if column.is_path else cut_at_the_end
             text = cut(one_line(text), column.width)
             n_free = column.width - cell_len(text)
             before, after = (n_free, 0) if column.is_right else (0, n_free)
             n_blank += before
             if text:
-                line += " " * n_blank + style.render(text, color_system=self._screen.colours)
+                line += " " * n_blank + style.render(text, color_system=self._colours)
                 n_blank = 0
             n_blank += after + GAP
         return (line if self._screen.is_unicode else line.translate(_WITHOUT_UNICODE)) + "\n"
@@ -149,7 +127,7 @@ class ClassifiedTable(TableWriter):
             cells = [(_none_fits(None), MAGENTA), EMPTY, EMPTY]
         else:
             label, label_style, style = _look(prediction)
-            chance = f"{f'{100 * prediction.probability:.1f} %':>{N_PERCENT}}"
+            chance = str(percent(prediction.probability)).rjust(N_PERCENT)
             if self._has_bar:
                 chance = f"{chance} {bar(prediction.probability)}".rstrip()
             cells = [(label, label_style), (chance, style), (f"{prediction.similarity:.3f}", PLAIN)]
@@ -222,30 +200,6 @@ def bar(share: float) -> str:
     """As much of `N_BAR` cells as `share` is of 1, to the eighth of a cell."""
     whole, eighths = divmod(round(8 * N_BAR * min(max(share, 0.0), 1.0)), 8)
     return "█" * whole + " ▏▎▍▌▋▊▉"[eighths].strip()
-
-
-def cut_at_the_end(text: str, width: int) -> str:
-    """`text` in at most `width` cells."""
-    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
-
-
-def cut_in_the_middle(path: str, width: int) -> str:
-    """`path` in at most `width` cells, with the end of the file's name, and all of it if it can."""
-    if cell_len(path) <= width:
-        return path
-    n_name = cell_len(os.path.basename(path)) + 1
-    end = _end(path, min(max(n_name, width // 2), width - 4))
-    return f"{set_cell_size(path, width - 1 - cell_len(end))}…{end}"
-
-
-def _end(text: str, width: int) -> str:
-    """The last letters, in at most `width` cells, none without what it is joined to."""
-    start = len(text)
-    while start and cell_len(text[start - 1 :]) <= width:
-        start -= 1
-    while start < len(text) and cell_len(text[start]) == 0:
-        start += 1
-    return text[start:]
 
 
 def _none_fits(unknown: str | None) -> str:

@@ -135,6 +135,11 @@ def is_on_disk(model: PublishedModel, root: Path) -> bool:
     return os.path.isfile(model_path(model, root))  # False too where it may not be looked for
 
 
+def path_on_disk(model: PublishedModel, root: Path | None) -> Path | None:
+    """Where the model's file is, or None. root: of the cache, where there is one."""
+    return model_path(model, root) if root is not None and is_on_disk(model, root) else None
+
+
 def lite_path() -> Path:
     """The embedded model's file, inside the package."""
     return Path(__file__).parent / "weights" / "lite.safetensors"

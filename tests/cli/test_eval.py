@@ -125,7 +125,6 @@ def test_json_takes_the_place_of_the_tables_unless_it_has_a_file(
     both = measure(album, "--format", "json", "-o", tmp_path / "eval.json")
     assert both.stdout.startswith(b"6 photographs, 6 labels")
     assert (tmp_path / "eval.json").read_bytes() == printed
-    assert measure(album, "--format", "csv").code == 2
 
 
 def test_top5_of_fewer_labels_is_top_of_all(measure: Cli, album: Path) -> None:
@@ -308,8 +307,8 @@ def test_a_later_model_that_is_none_costs_its_own_line_alone(
     result = measure(album, *odd, "--compare", other, "-o", tmp_path / "e.json")
     assert result.code == 3
     assert f"clipcli: {tmp_path}/odd.safetensors is left out: " in result.stderr
-    rows = [line.split()[0] for line in result.stdout.decode().splitlines()[3:]]
-    assert rows == ["lite", str(other)]
+    shown = result.stdout.decode().splitlines()[3:]
+    assert [line.split()[0][-6:] for line in shown] == ["lite", "/other"]
     assert len(measured(tmp_path / "e.json")["compared"]) == 1
     # the first is looked at before any photograph is
     alone = measure(album, "--model", tmp_path / "odd.safetensors", "--compare", "lite")
@@ -322,8 +321,9 @@ def test_it_runs_as_a_program_from_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = run(
-        "eval", "album", "--model", "lite", "--cache-dir", remembered, "--report", "e.html"
-    )
+        "eval", "album", "--model", "lite", "--cache-dir", remembered, "--report", "e.html",
+        PYTHONIOENCODING="ascii",
+    )  # fmt: skip
     assert result.code == 0
     assert result.stdout.decode("ascii").startswith("6 photographs")
     assert "album/rocket/cat.jpg" in (tmp_path / "e.html").read_text("utf-8")

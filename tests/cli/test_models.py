@@ -21,7 +21,7 @@ def test_the_nine_are_listed_with_size_input_and_accuracy(cli: Cli, tmp_path: Pa
     lines = result.stdout.decode().splitlines()
     assert len(lines) == 11
     assert lines[1].split()[:3] == ["lite", "32", "MB"]
-    assert lines[7].split() == ["ViT-B/32", "353", "MB", "224", "px", "63.32", "%", "no"]
+    assert lines[7].split() == ["ViT-B/32", "353", "MB", "224", "px", "63.3", "%", "no"]
 
 
 def test_offline_the_message_names_the_file_its_source_and_its_place(

@@ -6,23 +6,18 @@ import io
 import os
 import re
 import unicodedata
-from pathlib import Path
 
 import numpy as np
 import pytest
 from answers import LITE
-from pictures import python
-from rich.color import ColorSystem
 
 from clipcli.files.rows import TableContents
+from clipcli.files.screen import Screen
 from clipcli.files.table_rows import (
     ClassifiedTable,
     MatchTable,
-    Screen,
     TextTable,
     bar,
-    cut_at_the_end,
-    cut_in_the_middle,
 )
 from clipcli.records import Classified, EmbeddedText, Failure, Match, Prediction, Record
 
@@ -166,25 +161,6 @@ def test_where_it_is_narrow_the_bar_goes_first_and_then_the_similarity() -> None
     assert rows[40][1] == "pho…0012345.jpg  dog              93.0 %"
 
 
-def test_a_path_loses_its_middle_and_a_label_its_end() -> None:
-    path = "/home/someone/pictures/2024/summer/IMG_0001.jpg"
-    assert cut_in_the_middle(path, 60) == path
-    assert cut_in_the_middle(path, 24) == "/home/some…/IMG_0001.jpg"
-    assert cut_in_the_middle(path, 13) == "/ho…_0001.jpg"
-    assert cut_in_the_middle("a" * 99, 9) == "aaa…aaaaa"
-    assert cut_in_the_middle("写真" * 9 + "/" + "e\u0301" * 4, 12) == "写真写…/" + "e\u0301" * 4
-    assert cut_at_the_end("labrador", 8) == "labrador"
-    assert cut_at_the_end("labrador", 7) == "labrad…"
-    assert cut_at_the_end("猫犬猫犬", 6) == "猫犬 …"
-
-
-def test_a_mark_is_not_parted_from_its_letter() -> None:
-    for width in range(8, 20):
-        cut = cut_in_the_middle("a" * 20 + "e\u0301" * 20, width)
-        assert n_cells(cut) == width
-        assert "…\u0301" not in cut
-
-
 def test_bars_are_as_long_as_their_share() -> None:
     assert [bar(share) for share in (-1, 0, 1 / 64, 0.5, 0.94, 1, 2)] == [
         *("", "", "▏", "████", "███████▌", "████████", "████████")
@@ -200,7 +176,7 @@ def test_colours_are_the_terminals_own_and_say_how_sure_it_is() -> None:
         Prediction("dog", 0.2, 0.3),
         Prediction("other", 0.9, 0.1, is_unknown=True),
     ]
-    screen = Screen(100, ColorSystem.STANDARD)
+    screen = Screen(100, has_colours=True)
     heading, *rows = written(contents, classified("a", *predictions), screen=screen)
     assert heading.startswith("\x1b[1mPATH\x1b[0m")
     for row, label, number in zip(
@@ -217,7 +193,7 @@ def test_what_is_in_a_name_is_escaped_before_it_is_coloured() -> None:
     name = "\x1b[31m\n\u202e"
     contents = TableContents(Classified, [name], [name])
     prediction = Prediction(name, 0.6, 0.3, is_accepted=True)
-    screen = Screen(100, ColorSystem.STANDARD)
+    screen = Screen(100, has_colours=True)
     _, row = written(contents, classified(name, prediction), screen=screen)
     assert row.startswith("\\x1b[31m\\n\\u202e  \x1b[1m\\x1b[31m\\n\\u202e\x1b[0m  ")
 
@@ -237,8 +213,3 @@ def test_each_row_is_written_as_it_comes() -> None:
     assert destination.getvalue() == b""
     writer.write(Match("a.jpg", 1, 0.5, LITE))
     assert destination.getvalue().endswith(b"  a.jpg\n")
-
-
-def test_a_name_may_be_longer_than_any_screen_without_taking_long(tmp_path: Path) -> None:
-    code = "from clipcli.files.table_rows import *; print(len(cut_in_the_middle('猫' * 2000, 200)))"
-    assert int(python(code, tmp_path)) <= 200

@@ -1,4 +1,4 @@
-"""Forgetting some of the cache, or all, after it was shown and agreed to."""
+"""What the cache knows; forgetting some of it, or all, after it was shown and agreed to."""
 
 from __future__ import annotations
 
@@ -10,15 +10,46 @@ from itertools import islice
 from pathlib import Path
 
 from clipcli.cli import talk
+from clipcli.cli.printing import print_line
 from clipcli.cli.work.question import is_agreed
+from clipcli.cli.work.tables import print_tables
 from clipcli.embedding.cache import upkeep
 from clipcli.embedding.cache.prune import forget, look
 from clipcli.errors import CacheError, UsageError
+from clipcli.files.table import Cell, Row, Table, count, number, words
+from clipcli.files.table_text import TableFormat
 
 logger = logging.getLogger(__name__)
 
 N_FOLDERS_SHOWN = 10
 N_NAMES_SHOWN = 3
+
+
+def info(path: Path, is_there: bool, format: TableFormat) -> int:
+    found = upkeep.info(path) if is_there else upkeep.Info(0, 0, [])
+    columns = (
+        words("model"),
+        words("precision"),
+        number("photos", "n_photos"),
+        number("texts", "n_texts"),
+        words("fingerprint"),
+    )
+    rows: list[Row] = [
+        [
+            model.name,
+            model.precision,
+            count(model.n_photos),
+            count(model.n_texts),
+            Cell(model.fingerprint[:12], (model.fingerprint,)),
+        ]
+        for model in found.models
+    ]
+    if format == "table":
+        size = f"{found.n_bytes / 1e6:,.1f} MB, {found.n_files:,} files known by path"
+        print_line(f"{path}: {size if is_there else 'nothing is remembered yet'}")
+    if is_there or format == "csv":
+        print_tables([Table(columns, rows)], format)
+    return 0
 
 
 def prune(path: Path, below: Sequence[str], yes: bool, dry_run: bool, quiet: bool) -> int:

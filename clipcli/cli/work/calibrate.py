@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
-from clipcli.cli.printing import print_text
 from clipcli.cli.work.labels import read_labelled
-from clipcli.cli.work.tables import table_text
+from clipcli.cli.work.tables import print_tables
 from clipcli.errors import UsageError
-from clipcli.evaluation.tables import Table, percent
 from clipcli.files.part_file import PartFile
 from clipcli.files.suffixes import check_suffix
+from clipcli.files.table import Cell, Row, Table, count, fixed, number, percent, words
 from clipcli.labelling.calibrate import calibrate_labels
 from clipcli.labelling.calibration import HeldOutRates, Rates
 from clipcli.labelling.calibration_file import Calibration, to_json
@@ -57,7 +56,10 @@ def calibrate(
             calibrate.pairs,
         )
         file.write(to_json(done).encode())
-    print_text(_text(done))
+    parts: list[Table | str] = [_thresholds(done), _summary(done.measured)]
+    if calibrate.format == "csv":
+        parts = [_thresholds(done), _held_out(done.measured)]
+    print_tables(parts, calibrate.format)
     return photos.code
 
 
@@ -78,24 +80,35 @@ def _check_enough(labelled: str, labels: Sequence[Label], names: Sequence[str]) 
         )
 
 
-def _text(done: Calibration) -> str:
-    """The thresholds, and what they cost."""
-    measured, thresholds = done.measured, done.thresholds
-    table = Table(
-        ("label", "threshold", "temperature", "wrong accepts", "wrong rejects"),
-        [
-            [label.name, f"{threshold:.3f}", f"{temperature:.3f}", *_shares(rates)]
-            for label, threshold, temperature, rates in zip(
-                done.labels,
-                thresholds.thresholds.tolist(),
-                thresholds.temperatures.tolist(),
-                measured.per_label,
-                strict=True,
-            )
-        ],
-        numbers=(1, 2, 3, 4),
+def _thresholds(done: Calibration) -> Table:
+    """Of each label, and what they cost."""
+    columns = (
+        words("label"),
+        *(number("threshold"), number("temperature")),
+        *(number("wrong accepts", "wrong_accepts"), number("wrong rejects", "wrong_rejects")),
     )
-    return f"{table_text(table)}\n{_summary(measured)}"
+    rows: list[Row] = [
+        [label.name, fixed(threshold, 3), fixed(temperature, 3), *_shares(rates)]
+        for label, threshold, temperature, rates in zip(
+            done.labels,
+            done.thresholds.thresholds.tolist(),
+            done.thresholds.temperatures.tolist(),
+            done.measured.per_label,
+            strict=True,
+        )
+    ]
+    return Table(columns, rows)
+
+
+def _held_out(measured: HeldOutRates) -> Table:
+    """What `_summary` says in words, for CSV."""
+    columns = (words("photographs"), number("n"), number("wrong_accepts"), number("wrong_rejects"))
+    rows: list[Row] = [["alone", count(measured.n_photos), *_shares(measured.alone)]]
+    if measured.in_pairs is not None:
+        rows.append(["in_pairs", count(measured.n_pairs), *_shares(measured.in_pairs)])
+    of_none = Rates(measured.strangers_accepted, measured.known_rejected)
+    rows.append(["none_of_these", count(measured.n_photos), *_shares(of_none)])
+    return Table(columns, rows)
 
 
 def _summary(measured: HeldOutRates) -> str:
@@ -114,6 +127,6 @@ def _sentence(rates: Rates) -> str:
     return f"{accepts} of absent labels accepted, {rejects} of present ones rejected"
 
 
-def _shares(rates: Rates) -> list[str]:
+def _shares(rates: Rates) -> list[Cell]:
     """Of wrong accepts and wrong rejects."""
     return [percent(share) for share in astuple(rates)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipcli.cli.options import LabelledOptions, LabelOptions, ModelOptions, PhotoOptions
 from clipcli.cli.printing import print_text
@@ -19,16 +19,16 @@ from clipcli.cli.work.labels import (
     read_labelled,
 )
 from clipcli.cli.work.report import Report
-from clipcli.cli.work.tables import table_text
+from clipcli.cli.work.tables import print_tables, tables_text
 from clipcli.errors import ExitCode, ModelError, UsageError, one_line
 from clipcli.evaluation import measure, page, predictions, tables
 from clipcli.evaluation.judge import TOP_K, judge
 from clipcli.evaluation.measure import Evaluation
-from clipcli.evaluation.metrics import Bin
-from clipcli.evaluation.tables import Table, percent
 from clipcli.files.part_file import PartFile
 from clipcli.files.rows import json_text
+from clipcli.files.screen import Screen
 from clipcli.files.suffixes import check_suffix
+from clipcli.files.table import Table
 from clipcli.labelling.labeller import (
     Labeller,
     LabelRequest,
@@ -40,12 +40,12 @@ from clipcli.labels.templates import TEMPLATE_SETS, choose_templates, read_templ
 from clipcli.records import Embedded, Failure, Photo
 
 if TYPE_CHECKING:
-    from clipcli.cli.eval import EvalOptions
+    from clipcli.cli.eval import EvalFormat, EvalOptions
 
 logger = logging.getLogger(__name__)
 
 N_CONFUSIONS = 10
-BAR_WIDTH = 40
+SUFFIXES = {"json": ".json", "csv": ".csv", "latex": ".tex", "table": ".txt"}
 
 Templates = list[str]
 
@@ -57,7 +57,7 @@ def evaluate(
     models, template_sets = _variants(
         model.model, choose_templates(eval.template, eval.templates), eval.compare or ()
     )
-    check_suffix("--output", eval.output, ".json")
+    file_format = _file_format(eval.output, eval.format)
     check_suffix("--report", eval.report, ".html", ".htm")
     check_suffix("--predictions", eval.predictions, *predictions.SUFFIXES)
     written = {"output": eval.output, "report": eval.report, "predictions": eval.predictions}
@@ -67,24 +67,23 @@ def evaluate(
         logger.info(f"labels without a photograph: {', '.join(run.empty)}")
     check_models([name for name in models[1:] if name], model.cache_dir, data.quiet)
     with ExitStack() as files:  # known to be writable before it starts
-        json_file, page_file, predictions_file = (
+        figures_file, page_file, predictions_file = (
             None if path is None else files.enter_context(PartFile(Path(path)))
             for path in written.values()
         )
         evaluations, failed, code = _measure(run, models, template_sets, taught, data.failures)
-        as_json = _json(measure.json_object(evaluations, failed))
+        source = None if taught is None else taught.source
         if page_file is not None:
             page_file.write(page.page(evaluations).encode())
-        if json_file is not None:
-            json_file.write(as_json)
+        if figures_file is not None:
+            figures_file.write(_figures(evaluations, failed, file_format, source))
         if predictions_file is not None:
             predictions.write_predictions(evaluations, predictions_file)
-    if eval.format and eval.output is None:
-        print_text(as_json.decode())
+    format = "table" if eval.output else eval.format or "table"
+    if format == "json":
+        print_text(_figures(evaluations, failed, format, source).decode())
     else:
-        first, *others = evaluations
-        source = None if taught is None else taught.source
-        print_text(_comparison(evaluations) if others else _text(first, source))
+        print_tables(_parts(evaluations, format, source), format)
     return code
 
 
@@ -109,6 +108,18 @@ def _read_taught(eval: EvalOptions, data: LabelledOptions) -> LabelRequest | Non
             probe=eval.probe,
         )
     )
+
+
+def _file_format(output: str | None, format: EvalFormat | None) -> EvalFormat:
+    """The one asked for, or the one that the suffix names, or JSON."""
+    if format is not None:
+        check_suffix("--output", output, SUFFIXES[format])
+        return format
+    check_suffix("--output", output, ".json", ".csv", ".tex")
+    suffix = Path(output or "").suffix.lower()
+    if suffix == ".csv":
+        return "csv"
+    return "latex" if suffix == ".tex" else "json"
 
 
 def _measure(
@@ -170,8 +181,18 @@ def _labellers(
     ]
 
 
-def _json(fields: dict[str, Any]) -> bytes:
-    """One field a line: short enough to read, and to compare with another run's."""
+def _figures(
+    evaluations: Sequence[Evaluation],
+    failed: Sequence[Failure],
+    format: EvalFormat,
+    source: str | None,
+) -> bytes:
+    """For a file, and JSON also for stdout."""
+    if format != "json":
+        text = tables_text(_parts(evaluations, format, source), format, Screen())
+        return text.encode("utf-8", "surrogateescape")
+    # one field a line: short enough to read, and to compare with another run's
+    fields = measure.json_object(evaluations, failed)
     lines = ",\n".join(f"{json_text(name)}: {json_text(value)}" for name, value in fields.items())
     return f"{{\n{lines}\n}}\n".encode()
 
@@ -194,43 +215,27 @@ def _variants(
     return models, template_sets
 
 
-def _text(evaluation: Evaluation, source: str | None) -> str:
-    """Everything about one labeller. source: of one that was taught."""
-    made_by = evaluation.made_by
-    heading = (
-        f"{evaluation.n:,} photograph{'s' if evaluation.n != 1 else ''},"
-        f" {len(evaluation.per_label):,} labels; {one_line(made_by.model)},"
-        f" {one_line(source or tables.templates_name(made_by.templates))}\n"
-    )
-    parts = [tables.overall(evaluation), tables.of_labels(evaluation)]
-    if evaluation.confusions:
-        parts.append(tables.of_confusions(evaluation, N_CONFUSIONS))
-    return "\n".join([heading, *map(table_text, [*parts, _reliability(evaluation.bins)])])
+def _parts(
+    evaluations: Sequence[Evaluation], format: EvalFormat, source: str | None
+) -> list[Table | str]:
+    """Everything about one labeller, or a line for each and how it differs from the first.
 
-
-def _comparison(evaluations: Sequence[Evaluation]) -> str:
-    """One line for each classifier, and how it differs from the first."""
+    source: of one that was taught.
+    """
     first = evaluations[0]
-    return (
-        f"{first.n:,} photographs, {len(first.per_label):,} labels; differences to the first"
-        " line, in points of top-1 on the same photographs\n\n"
-        + table_text(tables.comparison(evaluations))
-    )
-
-
-def _reliability(bins: Sequence[Bin]) -> Table:
-    """A bar as long as the share that was right, and a | where the probabilities said it ends."""
-    rows = []
-    for one in bins:
-        bar = "#" * round(BAR_WIDTH * one.share_right)
-        said = round(BAR_WIDTH * one.mean_probability)
-        rows.append(
-            [
-                f"{one.low:.2f} to {one.high:.2f}",
-                f"{one.n:,}",
-                percent(one.mean_probability),
-                percent(one.share_right),
-                bar.ljust(said)[:said] + "|" + bar[said + 1 :],
-            ]
-        )
-    return Table(("probability", "n", "| said", "# right", ""), rows, numbers=(1, 2, 3))
+    n, n_labels = first.n, len(first.per_label)
+    counts = f"{n:,} photograph{'s' if n != 1 else ''}, {n_labels:,} labels"
+    if len(evaluations) > 1:
+        heading = f"{counts}; differences to the first line, in points\n"
+        return [heading, tables.comparison(evaluations)]
+    made_by = first.made_by
+    words = one_line(source or tables.templates_name(made_by.templates))
+    parts: list[Table | str] = [
+        f"{counts}; {one_line(made_by.model)}, {words}\n",
+        tables.overall(first),
+        tables.of_labels(first),
+    ]
+    if first.confusions:
+        n_shown = None if format == "csv" else N_CONFUSIONS
+        parts.append(tables.of_confusions(first, n_shown))
+    return [*parts, tables.of_reliability(first.bins)]

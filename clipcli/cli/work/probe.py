@@ -11,14 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
-from clipcli.cli.printing import print_text
 from clipcli.cli.work.labels import EmbeddedPhotos, read_labelled
+from clipcli.cli.work.tables import print_tables
 from clipcli.errors import UsageError
 from clipcli.evaluation.learning_curve import Point, learning_curve, most_shots
-from clipcli.evaluation.metrics import Interval
-from clipcli.evaluation.tables import between
 from clipcli.files.part_file import PartFile
 from clipcli.files.suffixes import check_suffix
+from clipcli.files.table import (
+    Cell,
+    Row,
+    Table,
+    between,
+    count,
+    number,
+    percent,
+    points,
+    points_between,
+)
 from clipcli.labelling.classifier import Classifier, build_classifier
 from clipcli.labelling.probe import ProbeOrigin
 from clipcli.labelling.probe_file import write_probe
@@ -30,6 +39,8 @@ if TYPE_CHECKING:
     from clipcli.cli.probe import FitOptions
 
 logger = logging.getLogger(__name__)
+
+CURVES = {"probe": "probe", "zero-shot": "zero_shot", "gain": "gain"}
 
 
 def fit(fit: FitOptions, data: LabelledOptions, model: ModelOptions, photo: PhotoOptions) -> int:
@@ -78,10 +89,10 @@ def _print_curve(
     measured = [n_shots for n_shots in shots if n_shots <= most]
     if len(measured) < len(shots):
         logger.info(f"a label has {_photographs(most + 1)}: more than {most} not measured")
-    points = learning_curve(
+    curve = learning_curve(
         photos.embeddings, photos.rows, classifier, measured, fit.splits, fit.seed
     )
-    print_text("".join(f"{line}\n" for line in _table(points)))
+    print_tables([_table(curve)], fit.format)
 
 
 def _check_most(shots: Sequence[int], most: int) -> None:
@@ -107,19 +118,25 @@ def _shots(text: str | None) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def _table(points: Iterable[Point]) -> Iterable[str]:
-    """Lines of the curve; each comes when it is measured."""
-    yield f"{'SHOTS':>5}  {'PROBE':<24}{'ZERO-SHOT':<24}GAIN"
-    for point in points:
-        probe = _accuracy(point.probe, point.probe_interval)
-        zero_shot = _accuracy(point.zero_shot, point.zero_shot_interval)
-        low, high = point.gain_interval
-        gain = f"{100 * point.gain:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-        yield f"{point.shots:>5}  {probe:<24}{zero_shot:<24}{gain}"
+def _table(curve: Iterable[Point]) -> Table:
+    columns = (
+        number("shots"),
+        *(number(name, field, f"{field}_low", f"{field}_high") for name, field in CURVES.items()),
+    )
+    rows: list[Row] = [
+        [
+            count(one.shots),
+            _within(percent(one.probe), between(one.probe_interval)),
+            _within(percent(one.zero_shot), between(one.zero_shot_interval)),
+            _within(points(one.gain), points_between(one.gain_interval)),
+        ]
+        for one in curve
+    ]
+    return Table(columns, rows)
 
 
-def _accuracy(share: float, interval: Interval) -> str:
-    return f"{100 * share:5.1f} % ({between(interval)})"
+def _within(value: Cell, interval: Cell) -> Cell:
+    return Cell(f"{value} ({interval})", (*value.values, *interval.values))
 
 
 def _described(origin: ProbeOrigin) -> str:
@@ -130,6 +147,6 @@ def _described(origin: ProbeOrigin) -> str:
     if origin.accuracy is None or origin.zero_shot_accuracy is None:
         return f"{line}; two photographs of each label would show how well it does"
     return (
-        f"{line}; on photographs held out {100 * origin.accuracy:.1f} % right,"
-        f" {100 * origin.zero_shot_accuracy:.1f} % zero-shot"
+        f"{line}; on photographs held out {percent(origin.accuracy)} right,"
+        f" {percent(origin.zero_shot_accuracy)} zero-shot"
     )

@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING
 from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
 from clipcli.cli.printing import print_text
 from clipcli.cli.work.labels import check_several_labels, read_labelled, read_labels
-from clipcli.cli.work.tables import table_text
+from clipcli.cli.work.tables import print_tables
 from clipcli.errors import UsageError, one_line
 from clipcli.evaluation import prompt_candidates, prompt_choice
 from clipcli.evaluation.prompt_choice import N_PHOTOS_LEAST, Choice, Half, Trial
-from clipcli.evaluation.tables import Table, percent
 from clipcli.files.part_file import PartFile
 from clipcli.files.suffixes import check_suffix
+from clipcli.files.table import (
+    Cell,
+    Row,
+    Table,
+    count,
+    number,
+    percent,
+    points,
+    points_between,
+    words,
+)
+from clipcli.files.table_text import TableFormat
 from clipcli.labelling.labeller import note_labels_without_evidence
 from clipcli.labels.label import DEFAULT_TEMPLATE, Label, check_templates, labels_file_line, prompts
 from clipcli.labels.templates import TEMPLATE_SETS, choose_templates, read_templates
@@ -42,23 +53,31 @@ def show(
     labels_file: str | None,
     template: Sequence[str] | None,
     templates: str | None,
+    format: TableFormat,
 ) -> int:
     chosen_templates = choose_templates(template, templates)
     chosen = read_labels(labels, labels_file)
     if chosen is not None:
-        lines = [
-            f"{one_line(label.name)}\t{one_line(prompt)}"
-            for label in chosen
-            for prompt in prompts(label, chosen_templates)
-        ]
+        names = ["label", "prompt"]
+        rows = [[label.name, one] for label in chosen for one in prompts(label, chosen_templates)]
     elif template or templates:
-        lines = [one_line(some) for some in chosen_templates]
+        names, rows = ["template"], [[one] for one in chosen_templates]
     else:
-        lines = [f"{'NAME':<12}{'TEMPLATES':>9}  SOURCE"]
-        for name, published in TEMPLATE_SETS.items():
-            lines.append(f"{name:<12}{len(published):>9}  {SOURCES[name]}")
-    print_text("".join(f"{line}\n" for line in lines))
+        print_tables([_sets()], format)
+        return 0
+    if format == "csv":
+        print_tables([Table(tuple(map(words, names)), [[*row] for row in rows])], format)
+    else:  # lines to copy from, or to begin a file of templates with
+        print_text("".join("\t".join(map(one_line, row)) + "\n" for row in rows))
     return 0
+
+
+def _sets() -> Table:
+    columns = (words("name"), number("templates", "n_templates"), words("source"))
+    rows: list[Row] = [
+        [name, count(len(some)), SOURCES[name]] for name, some in TEMPLATE_SETS.items()
+    ]
+    return Table(columns, rows)
 
 
 def choose(
@@ -93,7 +112,7 @@ def choose(
             choose.seed,
             model.truncate,
         )
-        print_text(_choice_text(made, labels, choose.seed))
+        print_tables(_choice_parts(made, labels, choose.seed, choose.format), choose.format)
         if file is not None:
             file.write(_labels_file_text(made, run.embedder.spec.name).encode())
     if file is not None:
@@ -132,38 +151,62 @@ def _check_writable(labels: Sequence[Label]) -> None:
             )
 
 
-def _choice_text(choice: Choice, labels: Sequence[Label], seed: int) -> str:
+def _choice_parts(
+    choice: Choice, labels: Sequence[Label], seed: int, format: TableFormat
+) -> list[Table | str]:
     """What was tried on the first half, what came of it on the other, and the verdict."""
-    n = choice.n_chosen_on
-    best = [
-        [candidate.name, str(len(candidate.templates)), percent(n_right / n)]
-        for candidate, n_right in choice.ranking[:N_BEST_SHOWN]
-    ]
-    more = len(choice.ranking) - len(best)
+    n, n_tested = choice.n_chosen_on, choice.overall.n
     heading = (
-        f"{n + choice.overall.n:,} photographs, {len(labels):,} labels; chosen on {n:,}, tested"
-        f" on the other {choice.overall.n:,} (seed {seed})\n"
+        f"{n + n_tested:,} photographs, {len(labels):,} labels; chosen on {n:,}, tested on the"
+        f" other {n_tested:,} (seed {seed})\n"
     )
-    parts = [
+    parts: list[Table | str] = [
         heading,
-        table_text(Table(("best templates", "n", "first half"), best, numbers=(1, 2)))
-        + (f"and {more} more\n" if more else ""),
+        _best_templates(choice, None if format == "csv" else N_BEST_SHOWN),
     ]
-    n_reworded = len(choice.reworded)
-    words = f"words of {n_reworded:,} label{'s' if n_reworded != 1 else ''}"
-    changes = zip((words, f"templates {choice.candidate.name}"), choice.trials, strict=True)
-    rows = [
-        [what, *_figures(trial), "kept" if trial.is_passed else "not beyond chance"]
-        for what, trial in changes
-        if trial is not None
-    ]
-    if rows:
-        names = ("on the other half", "before", "after", "difference", "95 % interval", "")
-        parts.append(table_text(Table(names, rows, numbers=(1, 2, 3, 4))))
-    if choice.reworded:
-        parts.append("".join(f"{one_line(labels_file_line(new))}\n" for new in choice.reworded))
+    trials = _trials(choice)
+    if trials.rows:
+        parts.append(trials)
+    if choice.words_trial is not None:
+        verdict = "kept" if choice.words_trial.is_passed else "rejected, not better beyond chance"
+        lines = [one_line(labels_file_line(new)) for new in choice.reworded]
+        parts.append("".join(f"{line}\n" for line in [f"words that were {verdict}:", *lines]))
     parts.append(f"{_conclusion(choice)}\n")
-    return "\n".join(parts)
+    return parts
+
+
+def _best_templates(choice: Choice, n_shown: int | None) -> Table:
+    """By what is shown: the ranking itself puts the default before what is no clear gain."""
+    ranking = sorted(choice.ranking, key=lambda ranked: -ranked[1])
+    rows: list[Row] = [
+        [one.name, count(len(one.templates)), percent(n_right / choice.n_chosen_on)]
+        for one, n_right in ranking[:n_shown]
+    ]
+    columns = (
+        words("best templates", "templates"),
+        number("n", "n_templates"),
+        number("first half", "accuracy"),
+    )
+    n_more = len(ranking) - len(rows)
+    return Table(columns, rows, note=f"and {n_more} more" if n_more else "")
+
+
+def _trials(choice: Choice) -> Table:
+    n_reworded = len(choice.reworded)
+    of_words = f"words of {n_reworded:,} label{'s' if n_reworded != 1 else ''}"
+    changes = zip((of_words, f"templates {choice.candidate.name}"), choice.trials, strict=True)
+    tried = [(what, trial) for what, trial in changes if trial is not None]
+    rows: list[Row] = [
+        [what, *_figures(trial), "kept" if trial.is_passed else "rejected"] for what, trial in tried
+    ]
+    columns = (
+        words("on the other half", "change"),
+        *(number("before"), number("after"), number("difference")),
+        number("95 % interval", "difference_low", "difference_high"),
+        words("", "verdict"),
+    )
+    rejected = (place for place, (_, trial) in enumerate(tried) if not trial.is_passed)
+    return Table(columns, rows, faint=frozenset(rejected))
 
 
 def _labels_file_text(choice: Choice, model: str) -> str:
@@ -173,15 +216,9 @@ def _labels_file_text(choice: Choice, model: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _figures(trial: Trial) -> list[str]:
-    before, after = trial.accuracies
-    low, high = trial.interval
-    return [
-        percent(before),
-        percent(after),
-        f"{100 * trial.difference:+.1f}",
-        f"{100 * low:+.1f} to {100 * high:+.1f}",
-    ]
+def _figures(trial: Trial) -> list[Cell]:
+    before, after = map(percent, trial.accuracies)
+    return [before, after, points(trial.difference), points_between(trial.interval)]
 
 
 def _conclusion(choice: Choice) -> str:

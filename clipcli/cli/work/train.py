@@ -20,8 +20,8 @@ from clipcli.cli.work import progress
 from clipcli.cli.work.inputs import check_models
 from clipcli.cli.work.pace import time_left
 from clipcli.errors import ExitCode, StoppedError, UsageError
-from clipcli.evaluation.tables import percent
 from clipcli.files.suffixes import check_suffix
+from clipcli.files.table import percent
 from clipcli.files.table_columns import Columns
 from clipcli.models import catalogue
 from clipcli.records import Failure
