@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Fit = Literal["crop", "pad", "squash"]
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
-Activation = Literal["quickgelu", "gelu"]
+Activation = Literal["quickgelu", "gelu", "gelu_tanh"]
 Scoring = Literal["softmax", "presence", "calibrated", "probe"]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from clipcli.models.hashed import hashed
 from clipcli.models.score import Score
 from clipcli.network.clip import CLIP
 from clipcli.network.config import EfficientNetLiteConfig
@@ -38,7 +39,7 @@ class Model:
         """SHA-256 of tensors by name, architecture and preprocessing, whatever file they were in.
 
         Caches, probes and files of embeddings know the model by it, so it must never change. A
-        field that a later version adds is hashed only where it differs from its default.
+        field of `hashed.LATER` is hashed only where it differs from its default.
         """
         tensors = {
             name: tensor
@@ -49,8 +50,8 @@ class Model:
             digests = list(pool.map(_tensor_digest, tensors.values()))
         described = {
             "tensors": dict(zip(tensors, digests, strict=True)),
-            "config": asdict(self.network.config),
-            "preprocess": asdict(self.preprocess),
+            "config": hashed(self.network.config),
+            "preprocess": hashed(self.preprocess),
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 

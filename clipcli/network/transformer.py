@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipcli.network.config import TransformerConfig
+from clipcli.network.config import AttentionPoolConfig, TransformerConfig
+from clipcli.records import Activation
 
 
 class LayerNorm(nn.LayerNorm):
@@ -23,6 +24,17 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
+def rotated(x: Tensor, rotation: Tensor) -> Tensor:
+    """Pairs of neighbouring numbers turned by each token's angles (Su et al., 2021).
+
+    x: [..., length, head_width]; rotation: [2, length, head_width], sines and cosines.
+    """
+    sines, cosines = rotation.to(x.dtype)
+    turned = torch.stack([-x[..., 1::2], x[..., ::2]], dim=-1).reshape(x.shape)
+    out: Tensor = x * cosines + turned * sines
+    return out
+
+
 class Attention(nn.Module):
     """Multi-head self-attention; q, k and v come from one matrix, as in the checkpoints."""
 
@@ -33,24 +45,34 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, causal: bool) -> Tensor:
+    def forward(self, x: Tensor, causal: bool, rotation: Tensor | None = None) -> Tensor:
         n, length, width = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [n, length, 3 * width]
         qkv = qkv.view(n, length, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [n, heads, length, width / heads]
+        if rotation is not None:
+            q, k = rotated(q, rotation), rotated(k, rotation)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
         projected: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(n, length, width))
         return projected
 
 
+def activation(name: Activation) -> nn.Module:
+    """ "gelu_tanh" is the approximation by tanh, which SigLIP was trained with."""
+    if name == "quickgelu":
+        return QuickGELU()
+    return nn.GELU(approximate="tanh" if name == "gelu_tanh" else "none")
+
+
 class MLP(nn.Module):
     """Two linear layers around an activation."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig | AttentionPoolConfig, width: int) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.width, config.mlp_width)
-        self.gelu = QuickGELU() if config.activation == "quickgelu" else nn.GELU()
-        self.c_proj = nn.Linear(config.mlp_width, config.width)
+        self.activation = config.activation
+        self.c_fc = nn.Linear(width, config.mlp_width)
+        self.gelu = activation(config.activation)
+        self.c_proj = nn.Linear(config.mlp_width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         projected: Tensor = self.c_proj(self.gelu(self.c_fc(x)))
@@ -63,12 +85,12 @@ class ResidualAttentionBlock(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.attn = Attention(config.width, config.heads)
-        self.ln_1 = LayerNorm(config.width)
-        self.mlp = MLP(config)
-        self.ln_2 = LayerNorm(config.width)
+        self.ln_1 = LayerNorm(config.width, config.eps)
+        self.mlp = MLP(config, config.width)
+        self.ln_2 = LayerNorm(config.width, config.eps)
 
-    def forward(self, x: Tensor, causal: bool) -> Tensor:
-        x = x + self.attn(self.ln_1(x), causal)
+    def forward(self, x: Tensor, causal: bool, rotation: Tensor | None = None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), causal, rotation)
         x = x + self.mlp(self.ln_2(x))
         return x
 
@@ -81,9 +103,10 @@ class Transformer(nn.Module):
         self.causal = causal
         self.resblocks = nn.ModuleList(ResidualAttentionBlock(config) for _ in range(config.layers))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rotation: Tensor | None = None) -> Tensor:
+        """rotation: as `rotated` takes it."""
         for block in self.resblocks:
-            x = block(x, self.causal)
+            x = block(x, self.causal, rotation)
         return x
 
     def initialize_parameters(self) -> None:

@@ -80,4 +80,6 @@ def decode_file(
         with decoded(picture, file, options.max_megapixels, in_strips=not options.reference):
             seen = picture if options.reference else upright(picture)
             square = fit_square(seen, config, fit).convert("RGB")
-            return Decoded(pixel_array(square), is_wide and fit == "crop")
+            return Decoded(
+                pixel_array(square), is_wide and fit == "crop" and config.rule == "shortest"
+            )

@@ -28,6 +28,8 @@ MIN_CROP_SHARE = 0.1  # below, a hundredth of the picture's middle would speak f
 MAX_DRAFT_SCALE = 16.0
 
 Resample = Literal["bicubic", "bilinear"]
+# the short side to px, then its middle; both sides to px; the long side to px, on black
+ResizeRule = Literal["shortest", "squash", "longest"]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 # A picture longer than this many times its short side is not resized as a whole before it is cut:
@@ -55,7 +57,8 @@ class PreprocessConfig:
     """What a model was trained to see. It belongs to the model and travels with it.
 
     px: side of the square input in pixels; mean and std: of each channel, for values in 0..1;
-    crop_share: side of the central square as a share of the picture's short side.
+    crop_share: side of the central square as a share of the picture's short side; rule: how a
+    picture becomes a square.
     draft_scale: JPEGs may be scaled down while they are decoded, to this many times the size
     that they are then resized to.
     """
@@ -66,6 +69,7 @@ class PreprocessConfig:
     resample: Resample = "bicubic"
     crop_share: float = 1.0
     draft_scale: float = 2.0
+    rule: ResizeRule = "shortest"
 
     def __post_init__(self) -> None:
         """Raises ValueError for what no model was trained with; NaN lies in none of the ranges."""
@@ -84,13 +88,14 @@ class PreprocessConfig:
 def fit_square(picture: Resizable, config: PreprocessConfig, fit: Fit = "crop") -> Picture:
     """A picture of any shape as the square of px * px that a model sees; "pad" needs RGB.
 
-    "crop" is the rule that the model was trained with. A new family of models with another rule
-    gets it here and in `resized_size`.
+    "crop" is the rule that the model was trained with.
     """
     if fit == "pad":
         return _pad(picture, config)
-    if fit == "squash":
+    if fit == "squash" or config.rule == "squash":
         return resize_whole(picture, (config.px, config.px), config)
+    if config.rule == "longest":
+        return _pad(picture, config, black=True)
     crop = _resize_then_crop if config.crop_share == 1 else _resize_middle
     return crop(picture, config)
 
@@ -112,9 +117,10 @@ def resized_size(
     size: tuple[int, int], config: PreprocessConfig, fit: Fit = "crop"
 ) -> tuple[float, float]:
     """Width and height to which `fit_square` resizes a picture of `size`, before any cut."""
-    if fit == "squash":
+    if fit == "squash" or (fit == "crop" and config.rule == "squash"):
         return config.px, config.px
-    side = max(size) if fit == "pad" else min(size) * config.crop_share
+    is_padded = fit == "pad" or config.rule == "longest"
+    side = max(size) if is_padded else min(size) * config.crop_share
     return size[0] * config.px / side, size[1] * config.px / side
 
 
@@ -144,13 +150,14 @@ def _resize_middle(picture: Resizable, config: PreprocessConfig) -> Picture:
     return picture.resize((px, px), _PIL_RESAMPLE[config.resample], box=(x, y, x + side, y + side))
 
 
-def _pad(picture: Resizable, config: PreprocessConfig) -> Picture:
-    """All of an RGB picture: long side to px, on the mean colour."""
+def _pad(picture: Resizable, config: PreprocessConfig, black: bool = False) -> Picture:
+    """All of an RGB picture: long side to px, on the mean colour, or on black."""
     px = config.px
     scale = px / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
     # the mean colour becomes zero when it is normalised: the border adds nothing
-    square = Image.new("RGB", (px, px), tuple(round(255 * mean) for mean in config.mean))
+    border = (0, 0, 0) if black else tuple(round(255 * mean) for mean in config.mean)
+    square = Image.new("RGB", (px, px), border)
     resized = resize_whole(picture, (width, height), config)
     square.paste(resized, ((px - width) // 2, (px - height) // 2))
     return square

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipcli.network.clip import CLIP
+from clipcli.network.attention_pool import AttentionPool
+from clipcli.network.clip import CLIP, text_places
 from clipcli.network.transformer import ResidualAttentionBlock
 from clipcli.network.vision_transformer import VisionTransformer
 from clipcli.photos.preprocess import PreprocessConfig
-from clipcli.records import Activation
 from clipcli.runtime.int8_linear import Int8Linear
 from clipcli.runtime.onednn_linear import Linear, OneDnnLinear
 
@@ -52,29 +52,46 @@ class FastVisionTransformer:
         means = 255 * torch.tensor(preprocess.mean).view(3, 1, 1)
         filters = visual.conv1.weight / deviations  # [width, 3, patch_px, patch_px]
         bias = (filters * (_MIDDLE - means)).sum(dim=(1, 2, 3))
+        if visual.conv1.bias is not None:
+            bias += visual.conv1.bias
         self.patch_px = visual.conv1.kernel_size[0]
         self.patch_embedding = OneDnnLinear(filters.permute(0, 2, 3, 1).flatten(1), bias, dtype)
         positions = visual.positional_embedding.clone()
-        positions[0] += visual.class_embedding
+        self.n_class_tokens = 0
+        if visual.class_embedding is not None:
+            positions[0] += visual.class_embedding
+            self.n_class_tokens = 1
         self.positions = positions.to(dtype)
         self.residual_dtype = torch.float32 if int8 else dtype
-        self.ln_pre, self.ln_post = _Norm(visual.ln_pre), _Norm(visual.ln_post)
-        self.blocks = _Blocks(visual.transformer.resblocks, dtype, int8)
-        self.proj = OneDnnLinear(visual.proj.t(), None, dtype)
+        self.ln_pre = None if visual.ln_pre is None else _Norm(visual.ln_pre)
+        self.ln_post = _Norm(visual.ln_post)
+        self.pool = None if visual.pool is None else _AttentionPool(visual.pool, dtype)
+        rotation = visual.rotation(torch.device("cpu"))
+        of_one_token = visual.pool is None
+        self.blocks = _Blocks(visual.transformer.resblocks, dtype, int8, rotation, of_one_token)
+        self.proj = None
+        if visual.proj is not None:
+            self.proj = OneDnnLinear(visual.proj.t(), visual.proj_bias, dtype)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         n, px, side = len(pixels), pixels.shape[1], self.patch_px
-        grid = px // side
+        grid, n_class_tokens = px // side, self.n_class_tokens
+        pixels = pixels[:, : grid * side, : grid * side]  # where patches do not fill the picture
         patches = pixels.reshape(n, grid, side, grid, side, 3).transpose(2, 3)
         patches = patches.reshape(n * grid**2, side * side * 3).to(self.dtype).sub_(_MIDDLE)
-        x = torch.empty(n, 1 + grid**2, self.positions.shape[1], dtype=self.dtype)
-        x[:, 0] = self.positions[0]
         tokens = self.patch_embedding(patches).view(n, grid**2, -1)
-        torch.add(tokens, self.positions[1:], out=x[:, 1:])
-        x = self.ln_pre(x.to(self.residual_dtype))
-        class_tokens = torch.zeros(n, dtype=torch.int64)
-        x = self.blocks(x, class_tokens, mask=None)
-        return self.proj(self.ln_post(x).to(self.dtype))
+        x = torch.empty(n, n_class_tokens + grid**2, self.positions.shape[1], dtype=self.dtype)
+        x[:, :n_class_tokens] = self.positions[:n_class_tokens]
+        torch.add(tokens, self.positions[n_class_tokens:], out=x[:, n_class_tokens:])
+        x = x.to(self.residual_dtype)
+        if self.ln_pre is not None:
+            x = self.ln_pre(x)
+        if self.pool is None:
+            class_tokens = torch.zeros(n, dtype=torch.int64)
+            x = self.ln_post(self.blocks(x, class_tokens)).to(self.dtype)
+        else:
+            x = self.pool(self.ln_post(self.blocks.of_all(x)).to(self.dtype), n)
+        return x if self.proj is None else self.proj(x)
 
 
 class FastText:
@@ -82,30 +99,49 @@ class FastText:
 
     def __init__(self, model: CLIP) -> None:
         """model: in float32; of it, only the table of tokens is needed afterwards."""
+        self.config = model.config
         self.token_embedding = model.token_embedding
         self.positions = model.positional_embedding
         self.blocks = _Blocks(model.transformer.resblocks, torch.bfloat16, int8=False)
         self.ln_final = _Norm(model.ln_final)
-        self.proj = OneDnnLinear(model.text_projection.t(), None, torch.bfloat16)
+        bias = model.text_projection_bias
+        self.proj = OneDnnLinear(model.text_projection.t(), bias, torch.bfloat16)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         length = tokens.shape[1]
         x = (self.token_embedding(tokens) + self.positions[:length]).to(torch.bfloat16)
-        mask = torch.full((length, length), -torch.inf, dtype=torch.bfloat16).triu(1)
-        # the end mark is the highest id of this vocabulary, so argmax finds the first one
-        x = self.blocks(x, tokens.argmax(dim=1), mask)
+        mask: Tensor | None = None
+        if self.config.text.causal:
+            mask = torch.full((length, length), -torch.inf, dtype=torch.bfloat16).triu(1)
+        x = self.blocks(x, text_places(tokens, self.config), mask)
         return self.proj(self.ln_final(x))
 
 
 class _Blocks:
-    """A stack of blocks, of whose output one token for each sequence is wanted."""
+    """A stack of blocks. `of_one_token`: of whose output one of each sequence is wanted."""
 
-    def __init__(self, resblocks: nn.ModuleList, dtype: torch.dtype, int8: bool) -> None:
+    def __init__(
+        self,
+        resblocks: nn.ModuleList,
+        dtype: torch.dtype,
+        int8: bool,
+        rotation: Tensor | None = None,
+        of_one_token: bool = True,
+    ) -> None:
         typed = [cast(ResidualAttentionBlock, block) for block in resblocks]
-        self.blocks = [_Block(block, dtype, int8) for block in typed[:-1]]
-        self.last = _LastBlock(typed[-1], dtype, int8)
+        whole = typed[:-1] if of_one_token else typed
+        self.blocks = [_Block(block, dtype, int8, rotation) for block in whole]
+        self.last = _LastBlock(typed[-1], dtype, int8) if of_one_token else None
 
-    def __call__(self, x: Tensor, places: Tensor, mask: Tensor | None) -> Tensor:
+    def of_all(self, x: Tensor) -> Tensor:
+        """x: [n, length, width] -> [n * length, width]."""
+        n, length, width = x.shape
+        rows = x.view(n * length, width)
+        for block in self.blocks:
+            rows = block(rows, n, None)
+        return rows
+
+    def __call__(self, x: Tensor, places: Tensor, mask: Tensor | None = None) -> Tensor:
         """x: [n, length, width]; places: int64 [n], of the wanted tokens; mask: [length, length],
         added to the scores. Returns [n, width]."""
         n, length, width = x.shape
@@ -114,6 +150,7 @@ class _Blocks:
             rows = block(rows, n, mask)
         wanted = torch.arange(0, n * length, length) + places
         seen = None if mask is None else mask[places].view(n, 1, 1, length)
+        assert self.last is not None
         return self.last.of(wanted, rows, n, seen)
 
 
@@ -123,17 +160,28 @@ class _Block:
     # how many of q, k and v each product makes at once
     parts: tuple[int, ...] = (3,)
 
-    def __init__(self, block: ResidualAttentionBlock, dtype: torch.dtype, int8: bool) -> None:
+    def __init__(
+        self,
+        block: ResidualAttentionBlock,
+        dtype: torch.dtype,
+        int8: bool,
+        rotation: Tensor | None = None,
+    ) -> None:
         attention, mlp = block.attn, block.mlp
         width = block.ln_1.normalized_shape[0]
         self.heads, self.head_width = attention.heads, width // attention.heads
-        self.activation: Activation = "gelu" if isinstance(mlp.gelu, nn.GELU) else "quickgelu"
+        self.activation = mlp.activation
         scale = _QUICKGELU if self.activation == "quickgelu" else 1.0
         make: type[Int8Linear | OneDnnLinear] = Int8Linear if int8 else OneDnnLinear
 
         weight, bias = attention.in_proj_weight.clone(), attention.in_proj_bias.clone()
         for of_query in (weight[:width], bias[:width]):
             of_query *= self.head_width**-0.5
+        self.rotation: _Rotation | None = None
+        if rotation is not None:
+            self.rotation = _Rotation(rotation, dtype)
+            of_both = _Rotation.halves(2 * self.heads, self.head_width)
+            weight[: 2 * width], bias[: 2 * width] = weight[of_both], bias[of_both]
         sizes = [n_parts * width for n_parts in self.parts]
         self.in_proj: list[Linear] = [
             make(*rows, dtype)
@@ -152,6 +200,8 @@ class _Block:
     def __call__(self, x: Tensor, n: int, mask: Tensor | None) -> Tensor:
         (qkv,) = (linear(self.ln_1(x)) for linear in self.in_proj)
         q, k, v = self._heads(qkv, n)
+        if self.rotation is not None:
+            q, k = self.rotation(q), self.rotation(k)
         return self._mlp(self.out_proj.plus(_attention(q, k, v, mask, x.dtype), x))
 
     def _heads(self, x: Tensor, n: int) -> Tensor:
@@ -175,6 +225,57 @@ class _LastBlock(_Block):
         (q,) = self._heads(query(normed[wanted]), n)
         k, v = self._heads(keys_and_values(normed), n)
         return self._mlp(self.out_proj.plus(_attention(q, k, v, mask, x.dtype), x[wanted]))
+
+
+class _Rotation:
+    """`transformer.rotated` with the two of each pair half a head apart, in fewer steps: products
+    of q and k stay as they are when both have their columns in another order."""
+
+    def __init__(self, rotation: Tensor, dtype: torch.dtype) -> None:
+        """rotation: float32 [2, length, head_width], of neighbouring pairs."""
+        self.sines, self.cosines = rotation[..., ::2].to(dtype)  # each [length, head_width / 2]
+
+    @staticmethod
+    def halves(n_heads: int, head_width: int) -> Tensor:
+        """Old places of the columns of n_heads: int64 [n_heads * head_width]."""
+        places = torch.arange(n_heads * head_width).view(n_heads, head_width // 2, 2)
+        return places.transpose(1, 2).flatten()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[n, heads, length, head_width] -> the same."""
+        first, second = x.chunk(2, dim=-1)
+        out = torch.empty(x.shape, dtype=x.dtype)
+        into_first, into_second = out.chunk(2, dim=-1)
+        torch.mul(first, self.cosines, out=into_first).addcmul_(second, self.sines, value=-1)
+        torch.mul(second, self.cosines, out=into_second).addcmul_(first, self.sines)
+        return out
+
+
+class _AttentionPool:
+    """`AttentionPool` on rows of tokens [n * length, width] -> [n, width]."""
+
+    def __init__(self, pool: AttentionPool, dtype: torch.dtype) -> None:
+        width, attention = len(pool.probe), pool.attn
+        self.heads, head_width = attention.heads, width // attention.heads
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        query = F.linear(pool.probe, weight[:width], bias[:width]) * head_width**-0.5
+        self.query = query.view(1, self.heads, 1, head_width).to(dtype)
+        self.keys_and_values = OneDnnLinear(weight[width:], bias[width:], dtype)
+        self.out_proj = OneDnnLinear(attention.out_proj.weight, attention.out_proj.bias, dtype)
+        self.ln, self.activation = _Norm(pool.ln), pool.mlp.activation
+        # the fused swish, which QuickGELU is made of, is not needed: no pool has it
+        self.c_fc = OneDnnLinear(pool.mlp.c_fc.weight, pool.mlp.c_fc.bias, dtype)
+        self.c_proj = OneDnnLinear(pool.mlp.c_proj.weight, pool.mlp.c_proj.bias, dtype)
+
+    def __call__(self, x: Tensor, n: int) -> Tensor:
+        k, v = (
+            self.keys_and_values(x)
+            .view(n, -1, 2, self.heads, self.query.shape[3])
+            .permute(2, 0, 3, 1, 4)
+        )
+        mixed = _attention(self.query.expand(n, -1, -1, -1), k, v, None, x.dtype)
+        x = self.out_proj(mixed)
+        return self.c_proj.plus(self.c_fc.activated(self.ln(x), self.activation), x)
 
 
 class _Norm:

@@ -24,7 +24,7 @@ from clipcli.records import Activation
 _ROUNDING = 2.0**23
 # the least values of the activations, which are close to zero: nearly all of the range of a byte
 # is for values above it; QuickGELU is computed as swish
-_LEAST = {"quickgelu": -0.27847, "gelu": -0.16998}
+_LEAST = {"quickgelu": -0.27847, "gelu": -0.16998, "gelu_tanh": -0.17005}
 _ZERO_POINT_SIGNED, _ZERO_POINT_ACTIVATED = 128, 32
 _SMALLEST_SCALE = 1e-12  # of a token that is all zeros
 
@@ -76,7 +76,9 @@ class Int8Linear:
         scales = self._scales(x)
         product = self._product(x, scales, torch.float32)
         out = torch.addcmul(self.bias, product, scales, out=product)
-        return F.silu(out, inplace=True) if activation == "quickgelu" else F.gelu(out)
+        if activation == "quickgelu":
+            return F.silu(out, inplace=True)
+        return F.gelu(out, approximate="tanh" if activation == "gelu_tanh" else "none")
 
     def plus(self, x: Tensor, residual: Tensor) -> Tensor:
         scales = self._scales(x)

@@ -16,7 +16,7 @@ from torch import Tensor
 from clipcli.records import Activation
 
 # by the name that oneDNN gives them; QuickGELU is the swish of a scaled input, see cpu_transformer
-_ONEDNN_NAMES = {"quickgelu": "swish", "gelu": "gelu"}
+_ONEDNN_NAMES = {"quickgelu": "swish", "gelu": "gelu", "gelu_tanh": "gelu"}
 
 
 class Linear(Protocol):
@@ -59,7 +59,8 @@ class OneDnnLinear:
         return self._product(x, "none")
 
     def activated(self, x: Tensor, activation: Activation) -> Tensor:
-        return self._product(x, _ONEDNN_NAMES[activation])
+        formula = "tanh" if activation == "gelu_tanh" else "none"
+        return self._product(x, _ONEDNN_NAMES[activation], formula)
 
     def plus(self, x: Tensor, residual: Tensor) -> Tensor:
         out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
@@ -67,9 +68,9 @@ class OneDnnLinear:
         )
         return out
 
-    def _product(self, x: Tensor, then: str) -> Tensor:
-        # "none" is GELU's own formula, neither tanh nor any other approximation
+    def _product(self, x: Tensor, then: str, formula: str = "none") -> Tensor:
+        # "none" is GELU's own formula, "tanh" its approximation
         out: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self.weight, self.bias, then, [], "none"
+            x, self.weight, self.bias, then, [], formula
         )
         return out

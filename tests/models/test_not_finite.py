@@ -245,7 +245,7 @@ def test_a_model_for_pictures_beyond_all_published_ones_is_refused(
     resnet = CLIP(RESNET).initialize_parameters().state_dict()
     resnet["visual.attnpool.positional_embedding"] = torch.zeros(150**2 + 1, 256)
     with pytest.raises(shapes.ShapeError, match=r"pictures of 4,800 pixels a side"):
-        shapes.deduce(resnet, "quickgelu", vision_heads=4)
+        shapes.deduce(resnet, shapes.Unseen(vision=shapes.Tower(heads=4)))
 
 
 def test_published_sizes_are_none_of_these() -> None:
@@ -257,7 +257,7 @@ def test_published_sizes_are_none_of_these() -> None:
         with torch.device("meta"):
             network = CLIP(config)
         px = config.vision.px - config.vision.px % getattr(config.vision, "patch_px", 1)
-        assert shapes.deduce(network.state_dict(), "quickgelu").vision.px == px
+        assert shapes.deduce(network.state_dict()).vision.px == px
 
 
 # ---------------------------------------------------------------------------------- answers

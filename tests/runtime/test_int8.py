@@ -175,7 +175,7 @@ def test_a_model_that_int8_changes_is_run_without_it(
     tensors["visual.transformer.resblocks.0.mlp.c_proj.weight"] *= 50
     path = tmp_path / "outlier.safetensors"
     save_file(tensors, path)
-    assert deduce(tensors, "quickgelu").embed_dim == 32
+    assert deduce(tensors).embed_dim == 32
     opened = Encoder.open(str(path), device="cpu", precision="int8")
     assert opened.precision == "bf16"
     (note,) = notes

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clipcli.embedding.cache.proof import (
@@ -19,6 +19,7 @@ from clipcli.embedding.cache.proof import (
 )
 from clipcli.embedding.cache.store import Cache
 from clipcli.errors import one_line
+from clipcli.models.hashed import hashed
 from clipcli.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class PhotoMemory:
         # the key on disk holds the options as version 0.1.0 spelled them, so that old caches serve
         words = "--reference" if preprocessing == "reference" else f"--fit {preprocessing}"
         words = words.replace(" exact", " --exact")
-        described = json.dumps([PREPROCESSING_VERSION, words, asdict(spec.preprocess)])
+        described = json.dumps([PREPROCESSING_VERSION, words, hashed(spec.preprocess)])
         self._cache = cache
         self._spec = spec
         self._preprocessing = hashlib.sha256(described.encode()).digest()[:16]

@@ -69,12 +69,11 @@ def read(path: Path, activation: Activation | None = None) -> Checkpoint:
     shapes.check_integers(tensors, path)
     try:
         if described is None:
-            config = shapes.deduce(tensors, activation or "quickgelu")
+            tower = shapes.Tower(activation=activation or "quickgelu")
+            config = shapes.deduce(tensors, shapes.Unseen(vision=tower, text=tower))
             preprocess = PreprocessConfig(config.vision.px)
         else:
-            config = shapes.deduce(
-                tensors, described.activation, described.vision_heads, described.text_heads
-            )
+            config = shapes.deduce(tensors, described.unseen)
             described.check(config)
             preprocess = described.preprocess(config.vision.px)
     except shapes.ShapeError as error:

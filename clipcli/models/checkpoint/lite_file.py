@@ -12,8 +12,8 @@ from pathlib import Path
 from torch import Tensor
 
 from clipcli.errors import CheckpointError
-from clipcli.models.checkpoint.config_files import triple
-from clipcli.models.checkpoint.shapes import ShapeError, deduce_text
+from clipcli.models.checkpoint.description import triple
+from clipcli.models.checkpoint.shapes import ShapeError, Tower, Unseen, deduce_text
 from clipcli.network.config import ClipConfig, EfficientNetLiteConfig, KnownWordsConfig
 from clipcli.photos.preprocess import PreprocessConfig
 
@@ -36,7 +36,7 @@ def read(
         preprocess = PreprocessConfig(
             px, triple(seen["mean"]), triple(seen["std"]), "bicubic", crop_share
         )
-        text, embed_dim = deduce_text(tensors, "gelu")
+        text, embed_dim = deduce_text(tensors, Unseen(text=Tower(activation="gelu")))
         clip = ClipConfig(
             embed_dim,
             EfficientNetLiteConfig(px, temperature),

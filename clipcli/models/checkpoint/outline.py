@@ -40,7 +40,8 @@ def check(tensors: Mapping[str, Tensor], read_bytes: int, path: Path) -> None:
     named = keymaps.openai_names(dict(tensors), path)
     try:
         # any number of heads does: it changes no shape
-        config = shapes.deduce(named, "quickgelu", vision_heads=1, text_heads=1)
+        one = shapes.Tower(heads=1)
+        config = shapes.deduce(named, shapes.Unseen(vision=one, text=one, pool=one))
     except shapes.ShapeError as error:
         raise CheckpointError(f"{path}: {error}; expected the tensors of a CLIP") from error
     with torch.device("meta"):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
 from clipcli.errors import CheckpointError
 from clipcli.network.config import (
+    AttentionPoolConfig,
     ClipConfig,
+    Projection,
     ResNetConfig,
     TextConfig,
     TransformerConfig,
@@ -33,40 +37,68 @@ class ShapeError(Exception):
     """The shapes do not make a CLIP; the message says which and why."""
 
 
-def deduce(
-    tensors: Mapping[str, Tensor],
-    activation: Activation,
-    vision_heads: int | None = None,
-    text_heads: int | None = None,
-) -> ClipConfig:
-    """The architecture of these tensors, with heads of 64 where none are given.
+@dataclass(frozen=True)
+class Tower:
+    """What shapes do not tell of a transformer; without heads, they are HEAD_WIDTH wide."""
+
+    heads: int | None = None
+    activation: Activation = "quickgelu"
+    eps: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """What shapes do not tell of a model, with the published models' values.
+
+    px: where patches do not fill the picture; pool: of the attention pool.
+    """
+
+    vision: Tower = Tower()
+    text: Tower = Tower()
+    pool: Tower = Tower()
+    px: int | None = None
+    rotary: bool = False
+    causal: bool = True
+    text_pool: Literal["end", "last"] = "end"
+    end_token: int | None = None
+
+
+PUBLISHED = Unseen()
+
+
+def deduce(tensors: Mapping[str, Tensor], unseen: Unseen = PUBLISHED) -> ClipConfig:
+    """The architecture of these tensors.
 
     Raises ShapeError where a tensor is missing or its shape contradicts another's.
     """
-    text, embed_dim = deduce_text(tensors, activation, text_heads)
-    if "visual.proj" in tensors:
-        vision: VisionTransformerConfig | ResNetConfig = _vision_transformer(
-            tensors, activation, vision_heads
-        )
+    text, embed_dim = deduce_text(tensors, unseen)
+    if "visual.proj" in tensors or "visual.pool.probe" in tensors:
+        vision: VisionTransformerConfig | ResNetConfig = _vision_transformer(tensors, unseen)
     elif "visual.attnpool.positional_embedding" in tensors:
-        vision = _resnet(tensors, vision_heads)
+        vision = _resnet(tensors, unseen.vision.heads)
     else:
         raise ShapeError(
             "neither visual.proj (a vision transformer) nor visual.attnpool (a modified ResNet)"
             f" among its {len(tensors)} tensors"
         )
-    return ClipConfig(embed_dim, vision, text)
+    return ClipConfig(embed_dim, vision, text, sigmoid=_is_siglip(tensors, unseen))
 
 
-def deduce_text(
-    tensors: Mapping[str, Tensor], activation: Activation, heads: int | None = None
-) -> tuple[TextConfig, int]:
+def deduce_text(tensors: Mapping[str, Tensor], unseen: Unseen) -> tuple[TextConfig, int]:
     """The text encoder of these tensors, and the dimensions of an embedding."""
     width, embed_dim = _shape(tensors, "text_projection", 2)
     vocab_size, _ = _shape(tensors, "token_embedding.weight", 2)
     context_length, _ = _shape(tensors, "positional_embedding", 2)
-    transformer = _transformer(tensors, "transformer", width, activation, heads)
-    return TextConfig(context_length, vocab_size, transformer), embed_dim
+    config = TextConfig(
+        context_length,
+        vocab_size,
+        _transformer(tensors, "transformer", width, unseen.text),
+        causal=unseen.causal,
+        pool=unseen.text_pool,
+        end_token=unseen.end_token,
+        projection="linear" if _is_siglip(tensors, unseen) else "matrix",
+    )
+    return config, embed_dim
 
 
 def check_integers(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -86,7 +118,7 @@ def check_integers(tensors: Mapping[str, Tensor], path: Path) -> None:
             )
     if "input_resolution" in said:
         try:
-            px = deduce(tensors, "quickgelu").vision.px
+            px = deduce(tensors).vision.px
         except ShapeError:
             return  # `deduce` reports it with its own reason
         if int(said["input_resolution"]) != px:
@@ -96,19 +128,47 @@ def check_integers(tensors: Mapping[str, Tensor], path: Path) -> None:
             )
 
 
-def _vision_transformer(
-    tensors: Mapping[str, Tensor], activation: Activation, heads: int | None
-) -> VisionTransformerConfig:
+def _vision_transformer(tensors: Mapping[str, Tensor], unseen: Unseen) -> VisionTransformerConfig:
     width, _, patch_px, _ = _shape(tensors, "visual.conv1.weight", 4)
-    grid = _grid(_shape(tensors, "visual.positional_embedding", 2)[0])
+    is_siglip = _is_siglip(tensors, unseen)
+    has_class_token = not is_siglip
+    n_positions, _ = _shape(tensors, "visual.positional_embedding", 2)
+    grid = _grid(n_positions, n_others=int(has_class_token))
     if grid**2 > MAX_PATCHES:
         raise ShapeError(
             f"{grid**2:,} patches of {patch_px} pixels, where {MAX_PATCHES:,} are most"
         )
+    px = _px(grid, patch_px)
+    if unseen.px is not None and px <= unseen.px < px + patch_px:
+        px = unseen.px
+    projection: Projection = "linear" if unseen.rotary else "matrix"
     return VisionTransformerConfig(
-        px=_px(grid, patch_px),
+        px=px,
         patch_px=patch_px,
-        transformer=_transformer(tensors, "visual.transformer", width, activation, heads),
+        transformer=_transformer(tensors, "visual.transformer", width, unseen.vision),
+        patch_bias=is_siglip,
+        class_token=has_class_token,
+        norm_first=not is_siglip,
+        rotary=unseen.rotary,
+        pool=_attention_pool(tensors, width, unseen.pool),
+        projection="none" if is_siglip else projection,
+    )
+
+
+def _is_siglip(tensors: Mapping[str, Tensor], unseen: Unseen) -> bool:
+    """Of the two families with an attention pool, the one without rotary positions. What else a
+    family has is not looked up, so that nothing can be missing unnoticed."""
+    return "visual.pool.probe" in tensors and not unseen.rotary
+
+
+def _attention_pool(
+    tensors: Mapping[str, Tensor], width: int, unseen: Tower
+) -> AttentionPoolConfig | None:
+    if "visual.pool.probe" not in tensors:
+        return None
+    mlp_width, _ = _shape(tensors, "visual.pool.mlp.c_fc.weight", 2)
+    return AttentionPoolConfig(
+        _heads(width, unseen.heads, "visual.pool"), mlp_width, unseen.activation
     )
 
 
@@ -116,7 +176,8 @@ def _resnet(tensors: Mapping[str, Tensor], heads: int | None) -> ResNetConfig:
     width, in_width, _, _ = _shape(tensors, "visual.layer1.0.conv1.weight", 4)
     if width != in_width:
         raise ShapeError(f"visual.layer1.0.conv1.weight is {width} * {in_width}, no square")
-    grid = _grid(_shape(tensors, "visual.attnpool.positional_embedding", 2)[0])
+    n_positions, _ = _shape(tensors, "visual.attnpool.positional_embedding", 2)
+    grid = _grid(n_positions, n_others=1)
     one, two, three, four = (_count(tensors, f"visual.layer{stage}") for stage in (1, 2, 3, 4))
     return ResNetConfig(
         px=_px(grid, 32),
@@ -127,18 +188,15 @@ def _resnet(tensors: Mapping[str, Tensor], heads: int | None) -> ResNetConfig:
 
 
 def _transformer(
-    tensors: Mapping[str, Tensor],
-    prefix: str,
-    width: int,
-    activation: Activation,
-    heads: int | None,
+    tensors: Mapping[str, Tensor], prefix: str, width: int, unseen: Tower
 ) -> TransformerConfig:
     return TransformerConfig(
         width=width,
         layers=_count(tensors, f"{prefix}.resblocks"),
-        heads=_heads(width, heads, prefix),
+        heads=_heads(width, unseen.heads, prefix),
         mlp_width=_shape(tensors, f"{prefix}.resblocks.0.mlp.c_fc.weight", 2)[0],
-        activation=activation,
+        activation=unseen.activation,
+        eps=unseen.eps,
     )
 
 
@@ -163,10 +221,10 @@ def _shape(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[i
     return shape
 
 
-def _grid(n_positions: int) -> int:
-    grid = math.isqrt(max(n_positions - 1, 0))
-    if grid == 0 or grid**2 + 1 != n_positions:
-        raise ShapeError(f"{n_positions} picture positions are no square and one")
+def _grid(n_positions: int, n_others: int) -> int:
+    grid = math.isqrt(max(n_positions - n_others, 0))
+    if grid == 0 or grid**2 + n_others != n_positions:
+        raise ShapeError(f"{n_positions} picture positions are no square{' and one' * n_others}")
     return grid
 
 
