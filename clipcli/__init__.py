@@ -27,6 +27,7 @@ if _typing.TYPE_CHECKING:
     from clipcli.models.request import ModelOptions, ModelRequest
     from clipcli.models.score import Score
     from clipcli.models.spec import ModelSpec
+    from clipcli.models.text_tokens import TextTokenizer
     from clipcli.models.tokenizer import Tokenizer, tokenize
     from clipcli.network.clip import CLIP
     from clipcli.photos import preprocess as preprocess
@@ -71,6 +72,7 @@ _PUBLIC = {
     "clipcli.models.request": "ModelOptions ModelRequest",
     "clipcli.models.score": "Score",
     "clipcli.models.spec": "ModelSpec",
+    "clipcli.models.text_tokens": "TextTokenizer",
     "clipcli.models.tokenizer": "Tokenizer tokenize",
     "clipcli.network.clip": "CLIP",
     "clipcli.photos.decode": "Decoded DecodeOptions decode",
@@ -118,6 +120,7 @@ __all__ = [
     "RunOptions",
     "Score",
     "Text",
+    "TextTokenizer",
     "Thresholds",
     "Tokenizer",
     "UsageError",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Fit = Literal["crop", "pad", "squash"]
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 Activation = Literal["quickgelu", "gelu", "gelu_tanh"]
-Scoring = Literal["softmax", "presence", "calibrated", "probe"]
+Scoring = Literal["softmax", "sigmoid", "presence", "calibrated", "probe"]
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,10 @@ class _Answer:
 class Classified(_Answer):
     """A photograph and its best labels, best first.
 
-    `scoring` says what the probabilities are: of the `softmax` over all labels; of each label's
-    `presence`, whatever the others are, as the model has it or `calibrated` with photographs; or of
-    the softmax of a `probe`.
+    `scoring` says what the probabilities are: of the `softmax` over all labels; of each label on
+    its own, as a model with a `sigmoid` has it; of each label's `presence`, whatever the others
+    are, as another model guesses it or `calibrated` with photographs; or of the softmax of a
+    `probe`.
     """
 
     path: str

@@ -53,6 +53,7 @@ NAMES = [
     "RunOptions",
     "Score",
     "Text",
+    "TextTokenizer",
     "Thresholds",
     "Tokenizer",
     "UsageError",
@@ -82,7 +83,9 @@ ALIASES = {
     "Paths",
     "Precision",
     "Resample",
+    "ResizeRule",
     "Scoring",
+    "TokenizerKind",
 }
 # had by `load`, `open`, `of` and `from_spec`: their constructors take what is not public
 NOT_MADE_BY_HAND = {"CLIP", "Embedder", "Encoder"}

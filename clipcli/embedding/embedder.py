@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Unpack
 
@@ -32,7 +33,7 @@ from clipcli.runtime.process import without_garbage_collection
 
 if TYPE_CHECKING:
     from clipcli.models.encoder import Encoder
-    from clipcli.models.tokenizer import Tokenizer
+    from clipcli.models.text_tokens import TextTokenizer
     from clipcli.records import Embedding
 
 logger = logging.getLogger(__name__)
@@ -112,11 +113,11 @@ class Embedder:
             return self._encoder
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> TextTokenizer:
         """The model's own, which needs no open model."""
-        from clipcli.models.tokenizer import TOKENIZERS
+        from clipcli.models.text_tokens import open_tokenizer
 
-        return TOKENIZERS[self.spec.tokenizer]()
+        return open_tokenizer(self.spec.tokenizer, Path(self.spec.path))
 
     def embed_photos(
         self, found: Iterable[FoundFile], options: RunOptions = RunOptions()

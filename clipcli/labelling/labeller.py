@@ -29,6 +29,7 @@ from clipcli.labels.label import (
     Label,
     check_templates,
     check_unknown,
+    foreign_labels,
     prompts,
 )
 from clipcli.photos.find import FoundFile
@@ -153,8 +154,11 @@ def open_labeller(
         backgrounds, thresholds = calibration.backgrounds, calibration.thresholds
     classifier = build_classifier(embedder, labels, templates, truncate)
     note_labels_without_evidence(embedder, labels)
+    if request.calibration is None:
+        note_foreign_labels(embedder, labels)
     made_by = replace(now, templates=tuple(templates))
-    if request.multi_label and thresholds is None:
+    scoring: Scoring = classifier.score.kind
+    if request.multi_label and thresholds is None and scoring == "softmax":
         logger.info(
             f"{embedder.spec.name} guesses which labels are there and how sure that is;"
             " `clipcli calibrate` improves the guess with labelled photographs"
@@ -162,9 +166,10 @@ def open_labeller(
     if not (request.multi_label or request.calibration or request.judges_fit):
         return zero_shot_labeller(classifier, made_by, request.top_k or 1)
     judge = MultiLabelClassifier(classifier, embedder.encode_texts(backgrounds), thresholds)
-    scoring: Scoring = "softmax"
-    if request.multi_label:
-        scoring = "presence" if thresholds is None else "calibrated"
+    if request.multi_label and thresholds is not None:
+        scoring = "calibrated"
+    elif request.multi_label and scoring == "softmax":
+        scoring = "presence"
     label = partial(
         multi_label.label_photos if request.multi_label else multi_label.label_photos_that_fit,
         judge=judge,
@@ -183,10 +188,20 @@ def zero_shot_labeller(classifier: Classifier, made_by: MadeBy, top_k: int) -> L
     return Labeller(
         made_by,
         partial(zero_shot.label_photos, classifier=classifier, top_k=top_k),
-        "softmax",
+        classifier.score.kind,
         classifier.names,
         partial(zero_shot.label_scores, classifier=classifier),
     )
+
+
+def note_foreign_labels(embedder: Embedder, labels: Sequence[Label]) -> None:
+    """Say, once, that a model which knows English alone is asked in other letters."""
+    foreign = [] if embedder.spec.is_multilingual else foreign_labels(labels)
+    if foreign:
+        logger.info(
+            f"{', '.join(foreign[:5])}: not in Latin letters, and {embedder.spec.name} knows"
+            f" English; write {foreign[0]} = ENGLISH WORD in a labels file"
+        )
 
 
 def note_labels_without_evidence(embedder: Embedder, labels: Sequence[Label]) -> None:

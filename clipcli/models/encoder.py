@@ -20,7 +20,8 @@ from clipcli.models.locate import locate
 from clipcli.models.model import Model
 from clipcli.models.request import ModelOptions, ModelRequest
 from clipcli.models.spec import N_COMPILED_AT_ONCE, ModelSpec
-from clipcli.models.tokenizer import TOKENIZERS, shortened
+from clipcli.models.text_tokens import open_tokenizer
+from clipcli.models.tokenizer import shortened
 from clipcli.models.unit_length import check_unit_length
 from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Precision
@@ -89,6 +90,7 @@ class Encoder:
             device=str(device),
             precision=precision,
             compiled=request.compile,
+            vocab_size=config.text.vocab_size,
         )
         return cls._on_device(spec, opened, is_tried=False)
 
@@ -151,7 +153,7 @@ class Encoder:
 
     @property
     def logit_scale(self) -> float:
-        """What cosines are multiplied with before the softmax."""
+        """What cosines are multiplied with before the softmax or sigmoid."""
         return self.spec.score.scale
 
     @cached_property
@@ -191,11 +193,12 @@ class Encoder:
         Raises TextTooLongError unless `truncate`, and ModelError for a model whose vocabulary
         is not CLIP's, or that gives a text no finite embedding.
         """
-        tokenizer = TOKENIZERS[self.spec.tokenizer]()
+        tokenizer = open_tokenizer(self.spec.tokenizer, Path(self.spec.path))
         vocab_size = self.model.network.config.text.vocab_size
-        if vocab_size != tokenizer.n_tokens:
+        if not tokenizer.suits(vocab_size):
+            whose = "CLIP's" if self.spec.tokenizer == "clip" else "its tokenizer's"
             raise ModelError(
-                f"{self.name}: a vocabulary of {vocab_size:,} tokens; expected CLIP's"
+                f"{self.name}: a vocabulary of {vocab_size:,} tokens; expected {whose}"
                 f" {tokenizer.n_tokens:,}; only its image embeddings can be used here"
             )
         if not texts:

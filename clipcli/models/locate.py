@@ -18,6 +18,7 @@ WEIGHTS_FILES = (
     "open_clip_pytorch_model.bin",
 )
 CONFIG_FILES = ("open_clip_config.json", "config.json", "preprocessor_config.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 def locate(
@@ -83,7 +84,7 @@ def kind_of(weights: Path) -> Literal["archive", "safetensors"]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Every file that the model is made from: its tensors, and the configuration beside them."""
+    """Every file that the model is made from: its tensors, and what lies beside them."""
     weights = find_weights(path)
-    beside = (weights.with_name(name) for name in CONFIG_FILES)
+    beside = (weights.with_name(name) for name in CONFIG_FILES + TOKENIZER_FILES)
     return [weights, *(config for config in beside if config.is_file())]

@@ -12,6 +12,7 @@ import torch
 
 from clipcli.models.hashed import hashed
 from clipcli.models.score import Score
+from clipcli.models.text_tokens import TokenizerKind
 from clipcli.network.clip import CLIP
 from clipcli.network.config import EfficientNetLiteConfig
 from clipcli.photos.preprocess import PreprocessConfig
@@ -21,19 +22,22 @@ from clipcli.photos.preprocess import PreprocessConfig
 class Model:
     """A network in float32 on the CPU, and what it was trained with.
 
-    tokenizer: its name in `tokenizer.TOKENIZERS`; preprocess: how a photograph becomes its square;
-    score: how its cosines become probabilities.
+    tokenizer: what `text_tokens.open_tokenizer` takes; preprocess: how a photograph becomes its
+    square; score: how its cosines become probabilities; tokenizer_sha256: of a file of its own.
     """
 
     network: CLIP
     preprocess: PreprocessConfig
-    tokenizer: str = "clip"
+    tokenizer: TokenizerKind = "clip"
+    tokenizer_sha256: str | None = None
 
     @property
     def score(self) -> Score:
         """What this network's cosines mean."""
         mixes_classes = isinstance(self.network.config.vision, EfficientNetLiteConfig)
-        return Score(float(self.network.logit_scale.exp()), mixes_classes)
+        bias = self.network.logit_bias
+        scale = float(self.network.logit_scale.exp())
+        return Score(scale, mixes_classes, None if bias is None else float(bias))
 
     def fingerprint(self) -> str:
         """SHA-256 of tensors by name, architecture and preprocessing, whatever file they were in.
@@ -48,11 +52,13 @@ class Model:
         }
         with ThreadPoolExecutor() as pool:  # hashing lets other threads run
             digests = list(pool.map(_tensor_digest, tensors.values()))
-        described = {
+        described: dict[str, object] = {
             "tensors": dict(zip(tensors, digests, strict=True)),
             "config": hashed(self.network.config),
             "preprocess": hashed(self.preprocess),
         }
+        if self.tokenizer_sha256 is not None:
+            described["tokenizer"] = self.tokenizer_sha256
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ A family of models that scores otherwise has a `Score` of its own here; nothing 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,29 +30,48 @@ class Score:
     """A softmax over cosines times a learned scale (paper, 2.3 and figure 3).
 
     mixes_classes: a photograph's embedding is a mixture of class vectors, as `lite` makes it.
+    bias: where there is one, each label's probability is a sigmoid of its own (Zhai et al., 2023,
+    "Sigmoid loss for language image pre-training").
     """
 
     scale: float
     mixes_classes: bool = False
+    bias: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a scale that makes no probabilities; NaN is none either."""
+        """Raises ValueError for numbers that make no probabilities; NaN makes none either."""
         if not MIN_SCALE <= self.scale <= MAX_SCALE:
             raise ValueError(
                 f"cosines are multiplied by {self.scale:g};"
                 f" expected {MIN_SCALE} to {MAX_SCALE:,.0f}"
             )
 
-    # what a label has that is any of several classes, from these: the sum of their probabilities
-    join_probabilities: ClassVar[np.ufunc] = np.add
-    join_logits: ClassVar[np.ufunc] = np.logaddexp
+        if self.bias is not None and not -MAX_SCALE <= self.bias <= MAX_SCALE:
+            raise ValueError(f"logit_bias is {self.bias:g}; expected at most {MAX_SCALE:,.0f}")
+
+    @property
+    def kind(self) -> Literal["softmax", "sigmoid"]:
+        return "softmax" if self.bias is None else "sigmoid"
+
+    # what a label has that is any of several classes, from these: the sum of their probabilities,
+    # or where they are independent the best of them
+
+    @property
+    def join_probabilities(self) -> np.ufunc:
+        return np.add if self.bias is None else np.maximum
+
+    @property
+    def join_logits(self) -> np.ufunc:
+        return np.logaddexp if self.bias is None else np.maximum
 
     def logits(self, cosines: Floats) -> Floats:
         """Cosines of any shape -> logits of the same."""
-        return self.scale * cosines
+        return self.scale * cosines + (self.bias or 0.0)
 
     def probabilities(self, logits: Floats) -> Floats:
         """Logits [n, n_classes] -> probabilities of the same shape."""
+        if self.bias is not None:
+            return sigmoid(logits)
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
         return probabilities
@@ -61,8 +80,11 @@ class Score:
         """How likely each label is there: its softmax against an average opposing text.
 
         cosines: [n, n_labels]; opposing_cosines: [n, n_texts]. Returns [n, n_labels]. In a mixture
-        of classes any absent label is as near as an average text, so the cosine alone decides.
+        of classes any absent label is as near as an average text, so the cosine alone decides; a
+        model with a bias was trained to say it.
         """
+        if self.bias is not None:
+            return sigmoid(self.logits(cosines))
         if self.mixes_classes:
             return sigmoid(MIXTURE_SCALE * (cosines - MIXTURE_THRESHOLD))
         against = self.logits(opposing_cosines)

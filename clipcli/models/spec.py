@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from clipcli.models.score import Score
+from clipcli.models.text_tokens import TokenizerKind
 from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Activation, MadeBy, Precision
 
 N_FOR_A_CORE = 16  # photographs at once; more are no faster
 MOST_ON_A_CPU = 256
 N_COMPILED_AT_ONCE = 256  # photographs, where finding out would mean compiling twice
+MOST_ENGLISH_TOKENS = 100_000  # CLIP's are 49,408, SigLIP's 32,000, those of many tongues 250,000
 MOST_PIXEL_BYTES = 100_000_000  # of a batch: 256 squares of 336 pixels, or 31 of 1,024
 
 
@@ -21,8 +23,9 @@ class ModelSpec:
     """A model, where it runs and how; picklable, and enough for `Encoder.from_spec`.
 
     name: as the user called it; path: of its checkpoint; fingerprint: `Model.fingerprint`;
-    tokenizer: its name in `tokenizer.TOKENIZERS`; judges_words: it can tell which labels it does
-    not know; device and precision: what was chosen, never "auto"; compiled: by torch.compile.
+    tokenizer: what `text_tokens.open_tokenizer` takes; judges_words: it can tell which labels it
+    does not know; device and precision: what was chosen, never "auto"; compiled: by torch.compile;
+    vocab_size: of its texts.
     """
 
     name: str
@@ -30,7 +33,7 @@ class ModelSpec:
     activation: Activation | None
     fingerprint: str
     preprocess: PreprocessConfig
-    tokenizer: str
+    tokenizer: TokenizerKind
     score: Score
     embed_dim: int
     context_length: int
@@ -38,6 +41,12 @@ class ModelSpec:
     device: str
     precision: Precision
     compiled: bool = False
+    vocab_size: int = 49_408
+
+    @property
+    def is_multilingual(self) -> bool:
+        """Whether it was trained with texts of many languages."""
+        return self.vocab_size > MOST_ENGLISH_TOKENS
 
     def batch_size(self, n_cores: int) -> int | None:
         """Photographs to encode at once where the user does not say.

@@ -63,23 +63,18 @@ class Tokenizer:
         Raises TextTooLongError for a text of more than `context_length` tokens, unless `truncate`,
         which keeps its beginning and puts the end mark last.
         """
-        rows = []
-        for text in texts:
-            row = [self.start_token, *self.encode(text), self.end_token]
-            if len(row) > context_length:
-                if not truncate:
-                    raise TextTooLongError(
-                        f"{shortened(text)} has {len(row)} tokens, the model's context holds"
-                        f" {context_length}; shorten it, or pass --truncate (truncate=True) to use"
-                        " its beginning"
-                    )
-                row = [*row[: context_length - 1], self.end_token]
-            rows.append(row)
-        return rows
+        rows = ([self.start_token, *self.encode(text), self.end_token] for text in texts)
+        return [
+            cut(row, text, context_length, truncate) for row, text in zip(rows, texts, strict=True)
+        ]
 
     def longest(self, texts: Sequence[str]) -> int:
         """Tokens of the longest text, its start and end marks included."""
         return max(2 + len(self.encode(text)) for text in texts)
+
+    def suits(self, vocab_size: int) -> bool:
+        """Whether a model with so many tokens was trained with this tokenizer."""
+        return vocab_size == self.n_tokens
 
     def _encode_word(self, word: str) -> tuple[int, ...]:
         if word in (START_OF_TEXT, END_OF_TEXT):
@@ -120,6 +115,21 @@ def _byte_symbols() -> dict[int, str]:
     return symbols | {byte: chr(256 + index) for index, byte in enumerate(others)}
 
 
+def cut(row: list[int], text: str, context_length: int, truncate: bool) -> list[int]:
+    """At most `context_length` tokens of `row`, the last one still its end mark.
+
+    Raises TextTooLongError for more, unless `truncate`.
+    """
+    if len(row) <= context_length:
+        return row
+    if not truncate:
+        raise TextTooLongError(
+            f"{shortened(text)} has {len(row)} tokens, the model's context holds {context_length};"
+            " shorten it, or pass --truncate (truncate=True) to use its beginning"
+        )
+    return [*row[: context_length - 1], row[-1]]
+
+
 def shortened(text: str) -> str:
     """`text` quoted for a message, at most 60 characters of it."""
     return repr(text if len(text) <= 60 else text[:59] + "…")
@@ -131,10 +141,6 @@ def clip_tokenizer() -> Tokenizer:
     file = files("clipcli.models") / "vocabulary/bpe_simple_vocab_16e6.txt.gz"
     lines = gzip.decompress(file.read_bytes()).decode("utf-8").split("\n")[1 : N_MERGES + 1]
     return Tokenizer([(first, second) for first, second in (line.split() for line in lines)])
-
-
-# by the name that a `ModelSpec` carries; made on first use, since reading a vocabulary takes time
-TOKENIZERS = {"clip": clip_tokenizer}
 
 
 def tokenize(

@@ -102,6 +102,7 @@ def test_spec_says_what_there_is_to_know() -> None:
         embed_dim=encoder.model.network.config.embed_dim,
         context_length=encoder.model.network.config.text.context_length,
         judges_words=False,
+        vocab_size=1000,
         device="cpu",
         precision="fp32",
     )

@@ -24,7 +24,7 @@ from clipcli.labelling.classifier import Classifier, build_classifier
 from clipcli.labelling.labeller import LabelRequest, note_labels_without_evidence
 from clipcli.labelling.probe_file import read_probe
 from clipcli.labels.folder_labels import folder_labels, match_labels
-from clipcli.labels.label import Label, foreign_labels, parse_labels, read_labels_file
+from clipcli.labels.label import Label, parse_labels, read_labels_file
 from clipcli.labels.templates import choose_templates
 from clipcli.photos import truth
 from clipcli.records import Embedded, Photo
@@ -50,7 +50,6 @@ def read_label_request(options: LabelOptions) -> LabelRequest:
     labels: Sequence[Label] = ()
     if source in ("--labels", "--labels-file"):
         labels = read_labels(options.labels, options.labels_file) or ()
-        _note_foreign_labels(labels)
     elif options.template or options.templates:
         raise UsageError(f"{source} has templates of its own; leave --template and --templates out")
     return LabelRequest(
@@ -77,15 +76,6 @@ def read_labels(labels: Sequence[str] | None, labels_file: str | None) -> list[L
     parsed = parse_labels(labels)
     refuse_file_as_label(parsed)
     return parsed
-
-
-def _note_foreign_labels(labels: Sequence[Label]) -> None:
-    foreign = foreign_labels(labels)
-    if foreign:
-        logger.info(
-            f"{', '.join(foreign[:5])}: not in Latin letters, and the published models know"
-            f" English; write {foreign[0]} = ENGLISH WORD in a labels file"
-        )
 
 
 @dataclass(frozen=True)

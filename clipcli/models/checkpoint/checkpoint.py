@@ -6,13 +6,14 @@ the model. The first bytes say which format it is, not the suffix.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from clipcli.errors import CheckpointError
+from clipcli.models import siglip_tokenizer
 from clipcli.models.checkpoint import (
     config_files,
     keymaps,
@@ -102,6 +103,9 @@ def load(path: Path, activation: Activation | None = None) -> Model:
     check_finite(tensors, path)  # in float32, for which a float64 may be too large
     network.load_state_dict(tensors, strict=True, assign=True)
     model = Model(network.requires_grad_(False).eval(), checkpoint.preprocess)
+    if checkpoint.config.sigmoid:
+        folder = find_weights(path).parent
+        model = replace(model, tokenizer="siglip", tokenizer_sha256=siglip_tokenizer.digest(folder))
     try:
         _ = model.score
     except ValueError as error:
