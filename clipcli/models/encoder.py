@@ -74,7 +74,7 @@ class Encoder:
             raise UsageError("--precision int8 is not compiled; leave out --compile")
         request = request.resolved(on_progress)
         path = locate(request.name_or_path, request.cache_dir, on_progress)
-        opened = checkpoint.load(path, request.activation)
+        opened = checkpoint.load(path, request.activation, as_stored=True)
         config = opened.network.config
         spec = ModelSpec(
             name=request.name_or_path,
@@ -101,7 +101,7 @@ class Encoder:
         Raises ModelError where its checkpoint is gone, UsageError where its device is.
         """
         return cls._on_device(
-            spec, checkpoint.load(Path(spec.path), spec.activation), is_tried=True
+            spec, checkpoint.load(Path(spec.path), spec.activation, as_stored=True), is_tried=True
         )
 
     @classmethod

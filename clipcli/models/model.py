@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from clipcli.models.checkpoint.finite import float32_pieces
 from clipcli.models.hashed import hashed
 from clipcli.models.score import Score
 from clipcli.models.text_tokens import TokenizerKind
@@ -20,7 +21,8 @@ from clipcli.photos.preprocess import PreprocessConfig
 
 @dataclass(frozen=True)
 class Model:
-    """A network in float32 on the CPU, and what it was trained with.
+    """A network on the CPU, and what it was trained with. Its numbers are float32, or as they are
+    stored.
 
     tokenizer: what `text_tokens.open_tokenizer` takes; preprocess: how a photograph becomes its
     square; score: how its cosines become probabilities; tokenizer_sha256: of a file of its own.
@@ -64,6 +66,9 @@ class Model:
 
 def _tensor_digest(tensor: torch.Tensor) -> str:
     digest = hashlib.sha256(str(tuple(tensor.shape)).encode())
-    number = "<f4" if tensor.is_floating_point() else "<i8"
-    digest.update(np.ascontiguousarray(tensor.numpy(), dtype=number).reshape(-1).data)
+    if not tensor.is_floating_point():
+        digest.update(np.ascontiguousarray(tensor.numpy(), dtype="<i8").reshape(-1).data)
+        return digest.hexdigest()
+    for piece in float32_pieces(tensor):
+        digest.update(np.ascontiguousarray(piece, dtype="<f4").data)
     return digest.hexdigest()

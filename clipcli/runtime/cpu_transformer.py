@@ -45,21 +45,24 @@ class FastVisionTransformer:
         preprocess: PreprocessConfig,
         dtype: torch.dtype = torch.bfloat16,
         int8: bool = False,
+        in_place: bool = False,
     ) -> None:
-        """visual: in float32, and not needed afterwards."""
+        """visual: in any precision. in_place: it is taken apart, so that its weights and these
+        are never in memory as a whole together."""
         self.dtype = dtype
         deviations = 255 * torch.tensor(preprocess.std).view(3, 1, 1)
         means = 255 * torch.tensor(preprocess.mean).view(3, 1, 1)
-        filters = visual.conv1.weight / deviations  # [width, 3, patch_px, patch_px]
+        filters = visual.conv1.weight.float() / deviations  # [width, 3, patch_px, patch_px]
         bias = (filters * (_MIDDLE - means)).sum(dim=(1, 2, 3))
         if visual.conv1.bias is not None:
-            bias += visual.conv1.bias
+            bias += visual.conv1.bias.float()
         self.patch_px = visual.conv1.kernel_size[0]
         self.patch_embedding = OneDnnLinear(filters.permute(0, 2, 3, 1).flatten(1), bias, dtype)
-        positions = visual.positional_embedding.clone()
+        positions = visual.positional_embedding.float()
         self.n_class_tokens = 0
         if visual.class_embedding is not None:
-            positions[0] += visual.class_embedding
+            positions = positions.clone()
+            positions[0] += visual.class_embedding.float()
             self.n_class_tokens = 1
         self.positions = positions.to(dtype)
         self.residual_dtype = torch.float32 if int8 else dtype
@@ -68,10 +71,14 @@ class FastVisionTransformer:
         self.pool = None if visual.pool is None else _AttentionPool(visual.pool, dtype)
         rotation = visual.rotation(torch.device("cpu"))
         of_one_token = visual.pool is None
-        self.blocks = _Blocks(visual.transformer.resblocks, dtype, int8, rotation, of_one_token)
+        self.blocks = _Blocks(
+            visual.transformer.resblocks, dtype, int8, rotation, of_one_token, in_place
+        )
         self.proj = None
         if visual.proj is not None:
             self.proj = OneDnnLinear(visual.proj.t(), visual.proj_bias, dtype)
+        if in_place:
+            visual.to("meta")
 
     def __call__(self, pixels: Tensor) -> Tensor:
         n, px, side = len(pixels), pixels.shape[1], self.patch_px
@@ -97,19 +104,23 @@ class FastVisionTransformer:
 class FastText:
     """Token ids [n, length] -> embeddings bfloat16 [n, embed_dim], not unit length."""
 
-    def __init__(self, model: CLIP) -> None:
-        """model: in float32; of it, only the table of tokens is needed afterwards."""
+    def __init__(self, model: CLIP, in_place: bool = False) -> None:
+        """model: in any precision, of which the table of tokens is needed afterwards. in_place:
+        its blocks are taken apart."""
         self.config = model.config
         self.token_embedding = model.token_embedding
-        self.positions = model.positional_embedding
-        self.blocks = _Blocks(model.transformer.resblocks, torch.bfloat16, int8=False)
+        self.positions = model.positional_embedding.float()
+        self.blocks = _Blocks(
+            model.transformer.resblocks, torch.bfloat16, int8=False, in_place=in_place
+        )
         self.ln_final = _Norm(model.ln_final)
         bias = model.text_projection_bias
         self.proj = OneDnnLinear(model.text_projection.t(), bias, torch.bfloat16)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         length = tokens.shape[1]
-        x = (self.token_embedding(tokens) + self.positions[:length]).to(torch.bfloat16)
+        x = self.token_embedding(tokens).float() + self.positions[:length]
+        x = x.to(torch.bfloat16)
         mask: Tensor | None = None
         if self.config.text.causal:
             mask = torch.full((length, length), -torch.inf, dtype=torch.bfloat16).triu(1)
@@ -118,7 +129,8 @@ class FastText:
 
 
 class _Blocks:
-    """A stack of blocks. `of_one_token`: of whose output one of each sequence is wanted."""
+    """A stack of blocks. of_one_token: of whose output one of each sequence is wanted; in_place:
+    each is given up when it is laid out anew."""
 
     def __init__(
         self,
@@ -127,11 +139,18 @@ class _Blocks:
         int8: bool,
         rotation: Tensor | None = None,
         of_one_token: bool = True,
+        in_place: bool = False,
     ) -> None:
-        typed = [cast(ResidualAttentionBlock, block) for block in resblocks]
-        whole = typed[:-1] if of_one_token else typed
-        self.blocks = [_Block(block, dtype, int8, rotation) for block in whole]
-        self.last = _LastBlock(typed[-1], dtype, int8) if of_one_token else None
+        self.blocks: list[_Block] = []
+        self.last: _LastBlock | None = None
+        for place, module in enumerate(resblocks, start=1):
+            block = cast(ResidualAttentionBlock, module)
+            if of_one_token and place == len(resblocks):
+                self.last = _LastBlock(block, dtype, int8)
+            else:
+                self.blocks.append(_Block(block, dtype, int8, rotation))
+            if in_place:
+                block.to("meta")
 
     def of_all(self, x: Tensor) -> Tensor:
         """x: [n, length, width] -> [n * length, width]."""
@@ -174,7 +193,8 @@ class _Block:
         scale = _QUICKGELU if self.activation == "quickgelu" else 1.0
         make: type[Int8Linear | OneDnnLinear] = Int8Linear if int8 else OneDnnLinear
 
-        weight, bias = attention.in_proj_weight.clone(), attention.in_proj_bias.clone()
+        weight = attention.in_proj_weight.float().clone()
+        bias = attention.in_proj_bias.float().clone()
         for of_query in (weight[:width], bias[:width]):
             of_query *= self.head_width**-0.5
         self.rotation: _Rotation | None = None
@@ -187,10 +207,12 @@ class _Block:
             make(*rows, dtype)
             for rows in zip(torch.split(weight, sizes), torch.split(bias, sizes), strict=True)
         ]
-        self.out_proj: Linear = make(attention.out_proj.weight, attention.out_proj.bias, dtype)
+        self.out_proj: Linear = make(*_floats(attention.out_proj), dtype)
         self.ln_1, self.ln_2 = _Norm(block.ln_1), _Norm(block.ln_2)
-        self.c_fc: Linear = make(mlp.c_fc.weight * scale, mlp.c_fc.bias * scale, dtype)
-        weight, bias = mlp.c_proj.weight / scale, mlp.c_proj.bias
+        weight, bias = _floats(mlp.c_fc)
+        self.c_fc: Linear = make(weight * scale, bias * scale, dtype)
+        weight, bias = _floats(mlp.c_proj)
+        weight = weight / scale
         self.c_proj: Linear = (
             Int8Linear(weight, bias, dtype, follows=self.activation)
             if int8
@@ -257,15 +279,15 @@ class _AttentionPool:
     def __init__(self, pool: AttentionPool, dtype: torch.dtype) -> None:
         width, attention = len(pool.probe), pool.attn
         self.heads, head_width = attention.heads, width // attention.heads
-        weight, bias = attention.in_proj_weight, attention.in_proj_bias
-        query = F.linear(pool.probe, weight[:width], bias[:width]) * head_width**-0.5
+        weight, bias = attention.in_proj_weight.float(), attention.in_proj_bias.float()
+        query = F.linear(pool.probe.float(), weight[:width], bias[:width]) * head_width**-0.5
         self.query = query.view(1, self.heads, 1, head_width).to(dtype)
         self.keys_and_values = OneDnnLinear(weight[width:], bias[width:], dtype)
-        self.out_proj = OneDnnLinear(attention.out_proj.weight, attention.out_proj.bias, dtype)
+        self.out_proj = OneDnnLinear(*_floats(attention.out_proj), dtype)
         self.ln, self.activation = _Norm(pool.ln), pool.mlp.activation
         # the fused swish, which QuickGELU is made of, is not needed: no pool has it
-        self.c_fc = OneDnnLinear(pool.mlp.c_fc.weight, pool.mlp.c_fc.bias, dtype)
-        self.c_proj = OneDnnLinear(pool.mlp.c_proj.weight, pool.mlp.c_proj.bias, dtype)
+        self.c_fc = OneDnnLinear(*_floats(pool.mlp.c_fc), dtype)
+        self.c_proj = OneDnnLinear(*_floats(pool.mlp.c_proj), dtype)
 
     def __call__(self, x: Tensor, n: int) -> Tensor:
         k, v = (
@@ -282,10 +304,15 @@ class _Norm:
     """Layer norm with float32 weights on rows of any precision: PyTorch adds up in float32."""
 
     def __init__(self, norm: nn.LayerNorm) -> None:
-        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+        self.weight, self.bias, self.eps = norm.weight.float(), norm.bias.float(), norm.eps
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+def _floats(linear: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight [out, in] and bias [out] in float32."""
+    return linear.weight.float(), linear.bias.float()
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:

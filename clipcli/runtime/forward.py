@@ -29,13 +29,12 @@ def image_forward(
     *,
     compiled: bool = False,
 ) -> Forward:
-    """An image encoder that is in float32, and is changed in place or no longer needed.
+    """An image encoder in any precision, which is changed in place or no longer needed.
 
     compiled: by torch.compile, for batches that all have the same size.
     """
     if isinstance(visual, VisionTransformer) and not compiled and _uses_onednn(dtype, device):
-        fast = FastVisionTransformer(visual, preprocess, dtype)
-        visual.to("meta")  # its weights are in `fast` now
+        fast = FastVisionTransformer(visual, preprocess, dtype, in_place=True)
         return _unit_length(fast)
     to_precision(visual, dtype)
     visual.to(device)
@@ -51,26 +50,29 @@ def image_forward(
 def int8_image_forward(
     visual: VisionTransformer, preprocess: PreprocessConfig, dtype: torch.dtype
 ) -> Forward:
-    """On the CPU, with the blocks' products in int8; `visual` is in float32, and left as it is."""
+    """On the CPU, with the blocks' products in int8; `visual` is left as it is."""
     return _unit_length(FastVisionTransformer(visual, preprocess, dtype, int8=True))
 
 
 def text_forward(model: CLIP, dtype: torch.dtype, device: torch.device) -> Forward:
-    """The text encoder of a model in float32, which is changed in place.
+    """The text encoder of a model in any precision, which is changed in place.
 
     Where its weights are laid out anew, only the table of tokens is left in the model.
     """
     if _uses_onednn(dtype, device):
-        fast = FastText(model)
-        model.transformer.to("meta")
+        fast = FastText(model, in_place=True)
         return _unit_length(fast)
     for name, part in model.named_children():
         if name not in ("visual", "evidence"):
             to_precision(part, dtype)
             part.to(device)
-    for name in ("positional_embedding", "text_projection"):
-        parameter = model.get_parameter(name)
-        parameter.data = parameter.data.to(device, dtype)
+    for parameter in (
+        model.positional_embedding,
+        model.text_projection,
+        model.text_projection_bias,
+    ):
+        if parameter is not None:
+            parameter.data = parameter.data.to(device, dtype)
     return _unit_length(model.encode_text)
 
 

@@ -84,9 +84,11 @@ def read(path: Path, activation: Activation | None = None) -> Checkpoint:
     return Checkpoint(tensors, config, preprocess)
 
 
-def load(path: Path, activation: Activation | None = None) -> Model:
-    """The model in float32 on the CPU, ready to encode.
+def load(path: Path, activation: Activation | None = None, as_stored: bool = False) -> Model:
+    """The model on the CPU, in float32, ready to encode.
 
+    as_stored: in the precision of the file instead, for whoever converts it part by part: of a
+    file of tensors, what is not used takes no memory. The embedded model is always float32.
     Raises CheckpointError as `read` does, and for numbers that make no answer.
     """
     checkpoint = read(path, activation)
@@ -98,9 +100,10 @@ def load(path: Path, activation: Activation | None = None) -> Model:
         if name not in shapes.PUBLISHED_INTEGERS
     }
     _check_strictly(network, tensors, path)
-    for name, tensor in tensors.items():
-        tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
-    check_finite(tensors, path)  # in float32, for which a float64 may be too large
+    check_finite(tensors, path)
+    if not as_stored or checkpoint.config.evidence is not None:
+        for name, tensor in tensors.items():
+            tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
     network.load_state_dict(tensors, strict=True, assign=True)
     model = Model(network.requires_grad_(False).eval(), checkpoint.preprocess)
     if checkpoint.config.sigmoid:
