@@ -15,12 +15,12 @@ from torch import Tensor
 
 from clipcli.records import Activation
 
-# by the name that oneDNN gives them; QuickGELU is the swish of a scaled input, see cpu_transformer
+# by the name that oneDNN gives them; QuickGELU is the swish of a scaled input, see cpu_blocks
 _ONEDNN_NAMES = {"quickgelu": "swish", "gelu": "gelu", "gelu_tanh": "gelu"}
 
 
 class Linear(Protocol):
-    """What the transformer blocks in cpu_transformer are made of.
+    """What the transformer blocks in cpu_blocks are made of.
 
     Inputs and outputs are rows [n, in] and [n, out]. An input may be overwritten.
     """

@@ -20,7 +20,12 @@ from clipcli.models.checkpoint import checkpoint
 from clipcli.models.locate import locate
 from clipcli.models.tokenizer import clip_tokenizer
 from clipcli.network.clip import CLIP
-from clipcli.network.config import ClipConfig, EfficientNetLiteConfig, VisionTransformerConfig
+from clipcli.network.config import (
+    ClipConfig,
+    EfficientNetLiteConfig,
+    TextConfig,
+    VisionTransformerConfig,
+)
 from clipcli.photos.preprocess import CLIP_MEAN, CLIP_STD, PreprocessConfig
 from clipcli.records import Activation
 from clipcli.training.architectures import HEAD_WIDTH, PUBLISHED, SMALL
@@ -69,6 +74,11 @@ def open_start(
             f"--init {init}: its image tower is folded for use and cannot be trained; expected"
             f" {', '.join(SMALL)}, a published model or a checkpoint of one"
         )
+    if _has_other_parts(model.config):
+        raise UsageError(
+            f"--init {init}: not built as CLIP is (SigLIP, PE-Core, or parts of them), and training"
+            " is CLIP's; expected a CLIP, and nothing that a file of one cannot say"
+        )
     vocab_size = model.config.text.vocab_size
     if vocab_size != clip_tokenizer().n_tokens:
         raise UsageError(
@@ -76,6 +86,18 @@ def open_start(
             f" {clip_tokenizer().n_tokens:,}"
         )
     return Start(model, opened.preprocess, False)
+
+
+def _has_other_parts(config: ClipConfig) -> bool:
+    """Whether `open_clip_config` cannot describe it, so that what is trained could not be read."""
+    vision, text = config.vision, config.text
+    is_clip = text == TextConfig(text.context_length, text.vocab_size, text.transformer)
+    towers = [text.transformer]
+    if isinstance(vision, VisionTransformerConfig):
+        is_clip &= vision == VisionTransformerConfig(vision.px, vision.patch_px, vision.transformer)
+        towers.append(vision.transformer)
+    kinds = {(tower.activation, tower.eps) for tower in towers}
+    return not (is_clip and kinds in ({("quickgelu", 1e-5)}, {("gelu", 1e-5)}))
 
 
 def prepare(model: CLIP, freeze: Frozen | None, device: torch.device) -> CLIP:
@@ -145,6 +167,6 @@ def open_clip_config(config: ClipConfig, preprocess: PreprocessConfig) -> dict[s
             "mean": list(preprocess.mean),
             "std": list(preprocess.std),
             "interpolation": preprocess.resample,
-            "resize_mode": "shortest",
+            "resize_mode": preprocess.rule,
         },
     }

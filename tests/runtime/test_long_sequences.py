@@ -8,16 +8,16 @@ import pytest
 import torch
 from pictures import python
 
-from clipcli.runtime import cpu_transformer
+from clipcli.runtime import cpu_blocks
 
 # the scores of one picture of 4,096 patches and 4 heads: 537 MB with their softmax
 PEAK = """
 import resource, torch
-from clipcli.runtime.cpu_transformer import _attention
+from clipcli.runtime.cpu_blocks import attention
 q, k, v = torch.randn(3, 1, 4, 4097, 4, dtype=torch.bfloat16)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with torch.inference_mode():
-    _attention(q, k, v, None, torch.bfloat16)
+    attention(q, k, v, None, torch.bfloat16)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
@@ -30,9 +30,9 @@ def test_a_sequence_in_parts_is_the_whole(
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 2, 3, 17, 8)
     mask = torch.full((17, 17), -torch.inf).triu(1) if is_masked else None
-    whole = cpu_transformer._attention(q, k, v, mask, torch.float32)
-    monkeypatch.setattr(cpu_transformer, "_SCORES_OF_ONE", n_scores)
-    parts = cpu_transformer._attention(q, k, v, mask, torch.float32)
+    whole = cpu_blocks.attention(q, k, v, mask, torch.float32)
+    monkeypatch.setattr(cpu_blocks, "_SCORES_OF_ONE", n_scores)
+    parts = cpu_blocks.attention(q, k, v, mask, torch.float32)
     torch.testing.assert_close(parts, whole)
 
 

@@ -54,6 +54,8 @@ def _classified(run: PhotoRun, request: LabelRequest) -> Iterator[Classified | F
     if run.needs_model:
         preprocessing = run.options.decode.name
         labeller = open_labeller(request, run.embedder, preprocessing, run.model.truncate)
+        if labeller.scoring == "sigmoid":
+            run.remark = ", a probability for each label by itself: they do not add up to 1"
         records = classify_photos(run.found, run.embedder, labeller, run.options)
     counted: Iterator[Classified | Failure] = run.report.follow(records, len(run.found))
     yield from counted

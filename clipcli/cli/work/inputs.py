@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -109,12 +109,16 @@ def check_models(names: Sequence[str], cache_dir: str | None, quiet: bool) -> No
 
 @dataclass
 class PhotoRun:
-    """Files that were found, and the model that is opened when one of them needs it."""
+    """Files that were found, and the model that is opened when one of them needs it.
+
+    remark: what the summary says of its answers.
+    """
 
     found: list[FoundFile]
     model: ModelOptions
     photo: PhotoOptions
     report: Report
+    remark: str = field(default="", kw_only=True)
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -149,7 +153,7 @@ class PhotoRun:
         if "embedder" not in vars(self):  # never asked for
             return "no model needed"
         spec = self.embedder.spec
-        return f"{spec.name}, {spec.precision} on {spec.device}"
+        return f"{spec.name}, {spec.precision} on {spec.device}{self.remark}"
 
     @property
     def photo_paths(self) -> Iterator[str]:
