@@ -23,6 +23,7 @@ from clipcli.models.spec import N_COMPILED_AT_ONCE, ModelSpec
 from clipcli.models.text_tokens import open_tokenizer
 from clipcli.models.tokenizer import shortened
 from clipcli.models.unit_length import check_unit_length
+from clipcli.photos.budget import hand_back_freed_memory
 from clipcli.photos.preprocess import PreprocessConfig
 from clipcli.records import Precision
 from clipcli.runtime.device_pool import DevicePool
@@ -108,7 +109,7 @@ class Encoder:
     def _on_device(cls, spec: ModelSpec, model: Model, is_tried: bool) -> Encoder:
         device = choose_device(spec.device)
         if device.type == "cpu":
-            keep_freed_memory()  # after loading, whose own memory is handed back
+            hand_back_freed_memory()  # what was converted to be checked and hashed
         if device.type == "cuda" and spec.precision == "fp32":
             compute_float32_exactly()
         images, precision = open_image_encoder(
@@ -119,6 +120,8 @@ class Encoder:
             compiled=spec.compiled,
             is_tried=is_tried,
         )
+        if device.type == "cpu":
+            keep_freed_memory()  # after loading, whose own memory is handed back
         return cls(replace(spec, precision=precision), model, images)
 
     @property

@@ -24,7 +24,7 @@ Cli = Callable[..., Result]
 
 ROOT = typer.main.get_command(app)
 WORD = r"[A-Z]+"
-PLAIN_METAVAR = re.compile(rf"{WORD}([|,]{WORD})*|[a-z0-9]+(\|[a-z0-9]+)*|1,2,4,8")
+PLAIN_METAVAR = re.compile(rf"{WORD}([|,]{WORD})*|[a-z0-9_]+(\|[a-z0-9_]+)*|1,2,4,8")
 NUMBER_OR_CHOICE = re.compile(r"N|P|[a-z0-9|]+")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clipcli.errors import CheckpointError
 
-N_AT_ONCE = 1 << 22  # 16 MB in float32
+N_AT_ONCE = 1 << 20  # 4 MB in float32
 
 
 def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
