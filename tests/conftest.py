@@ -46,6 +46,14 @@ def cache_and_settings_of_its_own(
         monkeypatch.setenv("CLIPCLI_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def hub_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Set before huggingface_hub is imported, which reads its variables once."""
+    for name in [name for name in os.environ if name.startswith("HF_")]:
+        del os.environ[name]
+    os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hub"))
+
+
 @pytest.fixture(scope="session")
 def lite() -> str:
     """The embedded model: real weights, and no download."""

@@ -9,7 +9,7 @@ import pytest
 
 HEAVY = (
     *("torch", "numpy", "PIL", "rich", "httpx", "safetensors", "ftfy", "regex", "scipy"),
-    "jinja2",
+    *("jinja2", "huggingface_hub"),
 )
 
 
@@ -17,6 +17,7 @@ HEAVY = (
     "arguments",
     [
         ["--version"],
+        ["models"],
         *(
             [*command.split(), "--help"]
             for command in (

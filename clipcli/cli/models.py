@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clipcli.cli import talk
+from clipcli.cli.cache import Yes
 from clipcli.cli.help import App
 from clipcli.cli.options import ActivationOption, CacheDir, Quiet, TableFormatOption
 from clipcli.cli.printing import print_line, print_text
-from clipcli.errors import CacheError, UsageError, one_line
-from clipcli.files.table import percent
+from clipcli.errors import CacheError, UsageError
 from clipcli.models import catalogue
-from clipcli.models.fetch import fetch
+from clipcli.records import Activation
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +27,7 @@ models_app = App(invoke_without_command=True)
 def list_models(
     context: typer.Context, cache_dir: CacheDir = None, format: TableFormatOption = "table"
 ) -> int:
-    """List the models: size, accuracy, whether they are on disk.
-
-    ImageNet: zero-shot top-1 as open_clip measured it (docs/openclip_results.csv).
+    """List the models: size, accuracy, licence, whether they are on disk.
 
     Example: clipcli models
     Example: clipcli models show lite
@@ -46,17 +44,36 @@ def list_models(
 
 @models_app.command("download")
 def download(
-    name: Annotated[str, typer.Argument(help="A published name, such as ViT-B/32.")],
+    name: Annotated[str, typer.Argument(help="Such as ViT-B/32, or hf:ORG/NAME.")],
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> int:
-    """Fetch a published model, verified; prints where it is.
+    """Fetch a model; prints where it is.
+
+    Of the Hugging Face hub the newest revision, also where an older one is on disk.
 
     Example: clipcli models download ViT-B/32
     Example: clipcli models download ViT-L/14 --cache-dir /mnt/models
     """
-    print_line(_fetch(name, cache_dir, quiet))
+    print_line(_fetch(name, cache_dir, quiet, anew=True))
     return 0
+
+
+@models_app.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(help="A model that was downloaded.")],
+    cache_dir: CacheDir = None,
+    yes: Yes = False,
+    quiet: Quiet = False,
+) -> int:
+    """Free the disk of a downloaded model, after a question.
+
+    Example: clipcli models remove ViT-L/14
+    Example: clipcli models remove hf:ORG/NAME --yes
+    """
+    from clipcli.cli.work.model_files import remove
+
+    return remove(_known(name), catalogue.cache_root(cache_dir), yes, quiet)
 
 
 @models_app.command("use")
@@ -65,7 +82,7 @@ def use(
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> int:
-    """Make a model your default, downloaded and verified first.
+    """Make a model your default, downloaded first.
 
     Kept in clipcli.toml in your configuration directory; CLIPCLI_MODEL and --model come before it.
 
@@ -85,7 +102,7 @@ def use(
 
 @models_app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="lite, a published name, or a checkpoint's path.")],
+    name: Annotated[str, typer.Argument(help="A name, hf:ORG/NAME, or a checkpoint's path.")],
     activation: ActivationOption = None,
     cache_dir: CacheDir = None,
 ) -> int:
@@ -102,47 +119,46 @@ def show(
         print_text(card.rstrip() + "\n")
         return 0
     if known is None and os.path.exists(name):
-        from clipcli.cli.work import models as work
-
-        print_text(work.described(Path(name), activation))
+        print_text(_described(Path(name), activation))
         return 0
-    model = _published(name, "no such file and no published model")
-    path = catalogue.path_on_disk(model, _root(cache_dir))
-    top1 = percent(model.imagenet_top1 / 100)
-    print_text(
-        f"{model.name}: published by OpenAI with CLIP (Radford et al., 2021)\n"
-        f"pictures    {model.px} x {model.px} pixels\n"
-        f"ImageNet    {top1} zero-shot top-1, as open_clip measured it\n"
-        f"size        {model.size_bytes / 1e6:,.0f} MB\n"
-        f"SHA-256     {model.sha256}\n"
-        f"from        {catalogue.model_url(model)}\n"
-        f"on disk     {'no' if path is None else one_line(str(path))}\n"
-    )
+    from clipcli.cli.work.model_facts import facts, place
+
+    known = known or _known(name, "no such file and no published model")
+    root = _root(cache_dir)
+    path = place(known, root)
+    described = "" if path is None else "\n" + _described(path, activation)
+    print_text(facts(known, root) + described)
     return 0
 
 
+def _described(path: Path, activation: Activation | None) -> str:
+    from clipcli.cli.work.models import described
+
+    return described(path, activation)
+
+
 def _root(cache_dir: str | None) -> Path | None:
-    """Of the cache; without a home directory there is none, and nothing is on disk."""
-    try:
+    """None without a home directory, where nothing is on disk."""
+    with suppress(CacheError):
         return catalogue.cache_root(cache_dir)
-    except CacheError:
-        return None
+    return None
 
 
-def _published(name: str, found: str = "no published model") -> catalogue.PublishedModel:
-    model = catalogue.find_published(name)
-    if model is None:
-        names = ", ".join(catalogue.available_models())
-        hint = catalogue.nearest_name(name)
-        raise UsageError(f"{name}: {found}; expected one of {names}{hint}")
-    return model
+def _known(name: str, found: str = "no published model") -> str:
+    """The model's name as it is published; a file that is called so is not meant."""
+    if on_hub := catalogue.find_on_hub(name):
+        return on_hub.name
+    if published := catalogue.find_published(name):
+        return published.name
+    if name.lower() == catalogue.LITE:
+        raise UsageError("lite is a part of clipcli, always on disk; expected another model")
+    names = ", ".join(catalogue.known_names())
+    raise UsageError(
+        f"{name}: {found}; expected one of {names} or hf:ORG/NAME{catalogue.nearest_name(name)}"
+    )
 
 
-def _fetch(name: str, cache_dir: str | None, quiet: bool) -> Path:
-    from clipcli.cli.work import progress
+def _fetch(name: str, cache_dir: str | None, quiet: bool, anew: bool = False) -> Path:
+    from clipcli.cli.work.model_files import download
 
-    if quiet:
-        talk.leave_out_notes()
-    model = _published(name)
-    with progress.of_download(quiet) as on_progress:
-        return fetch(model, catalogue.cache_root(cache_dir), on_progress)
+    return download(_known(name), catalogue.cache_root(cache_dir), quiet, anew)

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from clipcli.errors import DownloadError
-from clipcli.models.catalogue import PublishedModel, is_on_disk, model_path, model_url
+from clipcli.errors import DownloadError, OutputError
+from clipcli.models.catalogue import is_on_disk, model_path, model_url
+from clipcli.models.known_models import PublishedModel
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ OnProgress = Callable[[int, int | None], None]
 
 def why_unreachable(model: PublishedModel) -> str | None:
     """Why the model cannot be downloaded now, or None if its server answers within PROBE_S."""
-    if _is_offline():
-        return "CLIPCLI_OFFLINE is set"
+    if offline := why_offline():
+        return offline
     answers: list[str | None] = []
 
     def probe() -> None:
@@ -53,9 +54,9 @@ def fetch(model: PublishedModel, root: Path, on_progress: OnProgress | None = No
     """
     path = model_path(model, root)
     if not is_on_disk(model, root):
-        if _is_offline():
+        if offline := why_offline():
             raise DownloadError(
-                f"{model.file_name} is not on disk and CLIPCLI_OFFLINE is set; "
+                f"{model.file_name} is not on disk and {offline}; "
                 f"unset it, or download {model_url(model)} and put it at {path}"
             )
         with _lock(model, path):
@@ -69,8 +70,26 @@ def fetch(model: PublishedModel, root: Path, on_progress: OnProgress | None = No
     return path
 
 
-def _is_offline() -> bool:
-    return os.environ.get("CLIPCLI_OFFLINE", "") not in ("", "0")
+def kept_files(model: PublishedModel, root: Path) -> list[Path]:
+    """What is on disk of the model: all of the files above."""
+    path = model_path(model, root)
+    kept = (path.with_name(path.name + suffix) for suffix in ("", ".part", ".verified", ".lock"))
+    return [file for file in kept if file.is_file()]
+
+
+def remove(model: PublishedModel, root: Path) -> None:
+    """Free what it takes. Raises OutputError where the disk refuses."""
+    for path in kept_files(model, root):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be removed: {error.strerror}") from error
+
+
+def why_offline() -> str | None:
+    """Why nothing may be downloaded, or None if it may."""
+    is_set = os.environ.get("CLIPCLI_OFFLINE", "") not in ("", "0")
+    return "CLIPCLI_OFFLINE is set" if is_set else None
 
 
 @contextmanager

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from clipcli.errors import CheckpointError, ModelError
-from clipcli.models import catalogue
+from clipcli.models import catalogue, hub
 from clipcli.models.fetch import OnProgress, fetch
 
 # what a directory may hold, in the order in which they are looked for
 WEIGHTS_FILES = (
     "model.safetensors",
     "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
     "pytorch_model.bin",
     "open_clip_pytorch_model.bin",
 )
@@ -26,18 +27,25 @@ def locate(
     cache_dir: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
-    """The checkpoint of a published name or a path. Raises ModelError where there is neither."""
+    """The checkpoint of a name or a path, downloaded if it is not on disk.
+
+    Raises ModelError where there is neither, or where it cannot be had.
+    """
     name = catalogue.model_name(name_or_path)
     if name == catalogue.LITE:
         return catalogue.lite_path()
-    published = None if name is None else catalogue.find_published(name)
-    if published is not None:
-        return fetch(published, catalogue.cache_root(cache_dir), on_progress)
+    if name is not None:
+        root = catalogue.cache_root(cache_dir)
+        if on_hub := catalogue.find_on_hub(name):
+            return Path(hub.fetch(on_hub, root, on_progress).folder)
+        published = catalogue.find_published(name)
+        assert published is not None
+        return fetch(published, root, on_progress)
     path = Path(name_or_path)
     if not os.path.exists(path):
         raise ModelError(
             f"{name_or_path}: no such file and no published model; expected a path,"
-            f" {catalogue.LITE} or one of {', '.join(catalogue.available_models())}"
+            f" {catalogue.LITE} or one of {', '.join(catalogue.known_names())} or hf:ORG/NAME"
             f"{catalogue.nearest_name(name_or_path)}"
         )
     return path
@@ -49,7 +57,12 @@ def find_weights(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such file; expected a checkpoint or a directory of one")
-    for name in WEIGHTS_FILES:
+    # in open_clip's layout a model.safetensors beside it may be timm's, an image encoder alone
+    if (path / CONFIG_FILES[0]).is_file():
+        names = sorted(WEIGHTS_FILES, key=lambda name: not name.startswith("open_clip"))
+    else:
+        names = list(WEIGHTS_FILES)
+    for name in names:
         if (path / name).is_file():
             return path / name
     found = ", ".join(sorted(child.name for child in path.iterdir())[:5]) or "nothing"

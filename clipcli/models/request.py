@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from clipcli.models import catalogue, default_model
+from clipcli.models import catalogue, default_model, hub
 from clipcli.models.fetch import OnProgress
 from clipcli.records import Activation, Precision
 
@@ -25,10 +25,10 @@ class ModelOptions(TypedDict, total=False):
 class ModelRequest:
     """Which model, where and how it is to run.
 
-    name_or_path: a published name, downloaded if it is not on disk, or a checkpoint's path; a
-    name wins over a file of that name, and `./ViT-B/32` is a path; `vit-b-32` is the name where
-    there is no such file. `lite` is the embedded model,
-    `auto` is ViT-B/32 where that can be had, else `lite`.
+    name_or_path: a name, downloaded if it is not on disk, or a checkpoint's path; a name wins over
+    a file of that name, and `./ViT-B/32` is a path; `vit-b-32` is the name where there is no such
+    file. `hf:ORG/NAME@REVISION` is a repository of the Hugging Face hub; `lite` is the embedded
+    model, `auto` is ViT-B/32 where that can be had, else `lite`.
     device: auto, cpu, cuda, cuda:1 or mps. activation: of a bare checkpoint that does not say.
     compile: have torch.compile work on the image encoder, which takes minutes.
     cache_dir: of models and embeddings, in place of CLIPCLI_CACHE.
@@ -49,9 +49,17 @@ class ModelRequest:
         return cls(model, **options)
 
     def resolved(self, on_progress: OnProgress | None = None) -> ModelRequest:
-        """The same with a name as it is published, and no longer `auto`."""
+        """The same with a name as it is published, and no longer `auto`.
+
+        A repository's is downloaded if it is not on disk, and gets the commit into its name.
+        """
         if self.name_or_path.lower() == default_model.AUTO:
-            name = default_model.resolve_auto(self.cache_dir, on_progress)
+            name: str | None = default_model.resolve_auto(self.cache_dir, on_progress)
         else:
-            name = catalogue.model_name(self.name_or_path) or self.name_or_path
+            name = catalogue.model_name(self.name_or_path)
+        if name is None:
+            return self
+        if on_hub := catalogue.find_on_hub(name):
+            root = catalogue.cache_root(self.cache_dir)
+            name = on_hub.at(hub.fetch(on_hub, root, on_progress).commit)
         return replace(self, name_or_path=name)

@@ -11,17 +11,35 @@ from places import ROOT
 from program import Result
 
 from clipcli.models import catalogue
+from clipcli.models.known_models import ON_HUB
 
 Cli = Callable[..., Result]
 
 
-def test_the_nine_are_listed_with_size_input_and_accuracy(cli: Cli, tmp_path: Path) -> None:
+def test_the_models_are_listed_in_a_hundred_columns(cli: Cli, tmp_path: Path) -> None:
     result = cli("models", "--cache-dir", tmp_path)
     assert result.code == 0
     lines = result.stdout.decode().splitlines()
-    assert len(lines) == 11
-    assert lines[1].split()[:3] == ["lite", "32", "MB"]
-    assert lines[7].split() == ["ViT-B/32", "353", "MB", "224", "px", "63.3", "%", "no"]
+    table, notes = lines[:23], lines[23:]
+    assert max(map(len, lines)) <= 100
+    assert table[1].split()[:5] == ["lite", "22", "M", "32", "MB"]
+    assert table[7].split() == [
+        *("ViT-B/32", "151", "M", "353", "MB", "224", "px", "63.3", "%", "en", "MIT"),
+        *("the", "paper", "no"),
+    ]
+    siglip = next(line for line in table if line.startswith("siglip2-b32-256"))
+    assert "1.5 GB  256 px    74.0 %  a  100    Apache-2.0" in siglip
+    assert "          a by google-research/big_vision, README_siglip2.md" in notes
+
+
+def test_what_is_known_of_a_model_is_shown_without_a_network(cli: Cli) -> None:
+    for model in ON_HUB:
+        result = cli("models", "show", model.name)
+        assert result.code == 0
+        lines = dict(line.split(maxsplit=1) for line in result.stdout.decode().splitlines()[1:])
+        assert lines["from"] == f"https://huggingface.co/{model.repository}"
+        assert lines["parameters"] == f"{model.n_parameters:,}"
+        assert lines["on"] == "disk     no"
 
 
 def test_offline_the_message_names_the_file_its_source_and_its_place(

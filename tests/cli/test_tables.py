@@ -225,7 +225,7 @@ def test_the_others_give_csv(
     (sets,) = rows(text["prompts"])
     assert [one["n_templates"] for one in sets] == ["1", "7", "80", "18"]
     (models,) = rows(text["models"])
-    assert [one["model"] for one in models] == ["lite", *catalogue.available_models()]
+    assert [one["model"] for one in models] == ["lite", *catalogue.known_names()]
     assert (models[6]["imagenet_top1"], models[6]["size_bytes"]) == ("0.6332", "353436676")
     (known,) = rows(text["cache"])
     assert (known[0]["model"], known[0]["n_photos"]) == ("lite", "16")
@@ -247,7 +247,7 @@ def test_a_model_on_disk_says_where_it_is(cli: Cli, tmp_path: Path) -> None:
     path.touch()
     listed = cli("models", "--cache-dir", tmp_path)
     assert [line.split()[-1] for line in listed.stdout.decode().splitlines()[1:4]] == [
-        *("embedded", "yes", "no"),
+        *("yes", "yes", "no"),
     ]
     assert cli("models", "--cache-dir", tmp_path, "--format", "csv").rows[1]["path"] == str(path)
     shown = cli("models", "show", "RN50", "--cache-dir", tmp_path).stdout.decode()

@@ -18,22 +18,29 @@ from model_server import Behaviour, ModelServer, Request
 from clipcli.errors import DownloadError
 from clipcli.models import catalogue
 from clipcli.models.fetch import fetch
+from clipcli.models.known_models import PublishedModel
 
 PAYLOAD = random.Random(0).randbytes(25_600)
 SHA256 = hashlib.sha256(PAYLOAD).hexdigest()
 OTHER_SHA256 = hashlib.sha256(b"other bytes").hexdigest()
-MODEL = catalogue.PublishedModel("Tiny/8", SHA256, len(PAYLOAD), 8, 0.1)
+MODEL = PublishedModel(
+    name="Tiny/8",
+    n_parameters=1,
+    size_bytes=len(PAYLOAD),
+    px=8,
+    imagenet_top1=0.1,
+    sha256=SHA256,
+)
 TARGET = f"/{SHA256}/Tiny-8.pt"
 
 CHILD = f"""
 import logging, sys
 from pathlib import Path
-from clipcli.models import catalogue
 from clipcli.models.fetch import fetch
+from clipcli.models.known_models import PublishedModel
 logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
 logging.getLogger("httpx").setLevel("WARNING")
-model = catalogue.PublishedModel("Tiny/8", "{SHA256}", {len(PAYLOAD)}, 8, 0.1)
-print(fetch(model, Path("cache")), flush=True)
+print(fetch({MODEL!r}, Path("cache")), flush=True)
 """
 
 
@@ -76,8 +83,9 @@ def test_nine_models_are_listed_in_published_order() -> None:
 
 def test_published_facts_of_one_model() -> None:
     model = catalogue.find_published("ViT-L/14@336px")
-    assert model == catalogue.PublishedModel(
+    assert model == PublishedModel(
         name="ViT-L/14@336px",
+        n_parameters=427_944_193,
         sha256="3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
         size_bytes=933_362_692,
         px=336,

@@ -22,9 +22,11 @@ from clipcli.errors import ExitCode, OutputError, UsageError
 from clipcli.files.part_file import write_whole
 from clipcli.files.rows import PASSED_OVER_COLUMNS, Writer, csv_line
 from clipcli.files.suffixes import check_suffix
+from clipcli.models.catalogue import ON_THE_HUB
 from clipcli.models.default_model import AUTO, wanted
 from clipcli.models.locate import find_weights, kind_of, locate
 from clipcli.models.request import ModelRequest
+from clipcli.models.snapshots import stated_licence
 from clipcli.photos import find
 from clipcli.photos.decode import DecodeOptions
 from clipcli.photos.find import FoundFile
@@ -149,11 +151,15 @@ class PhotoRun:
 
     @property
     def described(self) -> str:
-        """Model, precision and device, for the summary."""
+        """Model, precision and device, for the summary; the licence of a model that is not in our
+        table, which may not be for everyone."""
         if "embedder" not in vars(self):  # never asked for
             return "no model needed"
         spec = self.embedder.spec
-        return f"{spec.name}, {spec.precision} on {spec.device}{self.remark}"
+        name = spec.name
+        if name.startswith(ON_THE_HUB) and (licence := stated_licence(Path(spec.path))):
+            name += f" (licence {licence})"
+        return f"{name}, {spec.precision} on {spec.device}{self.remark}"
 
     @property
     def photo_paths(self) -> Iterator[str]:
