@@ -129,7 +129,7 @@ class ModelOptions:
         in_panel(
             MODEL,
             metavar="NAME",
-            help="A name (see clipcli models) or a path; auto is ViT-B/32, else lite.",
+            help="A name (see clipcli models), hf:ORG/NAME, or a path.",
             show_default="auto; clipcli models use NAME changes it",
         ),
     ] = None

@@ -6,9 +6,11 @@ The model itself is opened when a photograph or text is met that it has not seen
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Unpack
@@ -16,9 +18,10 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from clipcli.embedding.cache import upkeep
 from clipcli.embedding.cache.photos import PhotoMemory
 from clipcli.embedding.cache.specs import SpecMemory
-from clipcli.embedding.cache.store import Cache
+from clipcli.embedding.cache.store import FILE_NAME, Cache
 from clipcli.embedding.cache.texts import TextMemory
 from clipcli.embedding.local import EmbeddedOrNot, EmbeddingRun, RunOptions
 from clipcli.errors import CacheError
@@ -79,7 +82,9 @@ class Embedder:
         name, and is entered for the seconds that opening the model itself takes, in whatever
         thread first needs it.
         """
-        request = ModelRequest.of(model, options).resolved(on_progress)
+        request = ModelRequest.of(model, options)
+        n_known = partial(_n_photos_known, cache_dir=request.cache_dir) if remember else None
+        request = request.resolved(on_progress, n_known)
 
         def open_encoder(wanted: ModelRequest | ModelSpec) -> Encoder:
             with while_opening(request.name_or_path):
@@ -178,6 +183,14 @@ class Embedder:
         if self._texts is not None:
             self._texts.remember_doubts(words, prompts, doubts)
         return doubts
+
+
+def _n_photos_known(name: str, cache_dir: str | os.PathLike[str] | None) -> int:
+    """Of how many photographs the embeddings by the model of this name are remembered."""
+    path = catalogue.cache_root(cache_dir) / FILE_NAME
+    if not path.exists():
+        return 0
+    return sum(model.n_photos for model in upkeep.info(path).models if model.name == name)
 
 
 def _open_encoder(wanted: ModelRequest | ModelSpec) -> Encoder:

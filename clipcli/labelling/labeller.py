@@ -96,6 +96,13 @@ class LabelRequest:
             )
 
     @property
+    def made_by(self) -> MadeBy | None:
+        """Whose embeddings the calibration or the probe understands; None of words."""
+        if self.calibration is not None:
+            return self.calibration.made_by
+        return None if self.probe is None else self.probe.origin.made_by
+
+    @property
     def judges_fit(self) -> bool:
         """Whether a photograph may be found to fit no label."""
         return self.unknown is not None or self.min_probability is not None

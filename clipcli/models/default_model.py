@@ -1,7 +1,8 @@
 """Which model answers where none is named: --model, CLIPCLI_MODEL, clipcli.toml, else `auto`.
 
-`auto` is ViT-B/32 where it is on disk or can be downloaded, else the embedded `lite`. Only `auto`
-is ever replaced: a model that was named is used, or the run fails.
+`auto` is the best that anyone may use at the cost of ViT-B/32: PREFERRED, where it is on disk or
+can be downloaded, else ViT-B/32 if that is on disk, else the embedded `lite`. Only `auto` is ever
+replaced: a model that was named is used, or the run fails.
 """
 
 from __future__ import annotations
@@ -11,18 +12,24 @@ import logging
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 from clipcli.errors import CacheError, DownloadError, OutputError, UsageError
 from clipcli.files.part_file import write_whole
 from clipcli.files.user_folder import user_folder
-from clipcli.models import catalogue
-from clipcli.models.fetch import OnProgress, fetch, why_unreachable
+from clipcli.models import catalogue, hub
+from clipcli.models.fetch import OnProgress
+from clipcli.models.snapshots import find_on_disk
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
-PREFERRED = "ViT-B/32"
+PREFERRED = "datacomp-b32-256"
+FORMER = "ViT-B/32"  # which many have on disk: what PREFERRED was before
+
+# gets a model's name: of how many photographs its embeddings are remembered
+CountKnown = Callable[[str], int]
 
 
 def wanted(option: str | None = None) -> str:
@@ -90,29 +97,43 @@ def configure(model: str) -> Path:
 
 
 def resolve_auto(
-    cache_dir: str | os.PathLike[str] | None = None, on_progress: OnProgress | None = None
+    cache_dir: str | os.PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
+    n_known: CountKnown | None = None,
 ) -> str:
-    """ViT-B/32, downloaded if it can be, else `lite` with a warning that says so."""
-    model = catalogue.find_published(PREFERRED)
-    assert model is not None
+    """PREFERRED, downloaded if it can be, else what is on disk, with a warning that says so."""
+    preferred, on_hub = catalogue.find_known(PREFERRED), catalogue.find_on_hub(PREFERRED)
+    assert preferred is not None
+    assert on_hub is not None
+    instead = catalogue.LITE
     try:
         root = catalogue.cache_root(cache_dir)
-        if catalogue.is_on_disk(model, root):
-            return model.name
-        reason = why_unreachable(model)
+        if find_on_disk(PREFERRED, root):
+            return PREFERRED
+        if find_on_disk(FORMER, root):
+            instead = FORMER
+        reason = hub.why_unavailable(on_hub)
         if reason is None:
-            logger.info(
-                f"downloading {model.name} ({model.size_bytes / 1e6:,.0f} MB, once); --model"
-                f" {catalogue.LITE} works now, without it"
-            )
-            fetch(model, root, on_progress)
-            return model.name
+            n_photos = n_known(FORMER) if n_known is not None and instead == FORMER else 0
+            logger.info(_before_download(preferred.size, instead, n_photos))
+            hub.fetch(on_hub, root, on_progress)
+            return PREFERRED
     except (CacheError, DownloadError) as error:
         reason = str(error)
     # a warning: with --quiet too, nobody is to take one model's labels for another's
     reason = re.sub(r"\[Errno -?\d+\] ", "", reason)
     logger.warning(
-        f"using {catalogue.LITE} instead of {model.name}, which cannot be downloaded ({reason});"
-        f" clipcli models download {model.name} gets it"
+        f"using {instead} instead of {PREFERRED}, which cannot be downloaded ({reason});"
+        f" clipcli models download {PREFERRED} gets it"
     )
-    return catalogue.LITE
+    return instead
+
+
+def _before_download(size: str, instead: str, n_photos: int) -> str:
+    if n_photos == 0:
+        return f"downloading {PREFERRED} ({size}, once); --model {instead} works now, without it"
+    photographs = "photograph is" if n_photos == 1 else "photographs are"
+    return (
+        f"the default model is {PREFERRED} now: downloading {size}, once, and {n_photos:,}"
+        f" {photographs} to be encoded anew; clipcli models use {FORMER} keeps the old"
+    )

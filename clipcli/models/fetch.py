@@ -29,16 +29,14 @@ PROBE_S = 2.5  # how long to wait for an answer of the server
 OnProgress = Callable[[int, int | None], None]
 
 
-def why_unreachable(model: PublishedModel) -> str | None:
-    """Why the model cannot be downloaded now, or None if its server answers within PROBE_S."""
-    if offline := why_offline():
-        return offline
+def why_unreachable(url: str) -> str | None:
+    """Why nothing can be downloaded from there now, or None if it answers within PROBE_S."""
     answers: list[str | None] = []
 
     def probe() -> None:
         from clipcli.models.download import reach
 
-        answers.append(reach(model_url(model), PROBE_S))
+        answers.append(reach(url, PROBE_S))
 
     # a thread, since looking up a name cannot be given a time limit
     thread = threading.Thread(target=probe, daemon=True)

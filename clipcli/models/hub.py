@@ -22,7 +22,7 @@ from clipcli.errors import CheckpointError, ClipcliError, DownloadError, OutputE
 from clipcli.files.part_file import FULL
 from clipcli.models import snapshots
 from clipcli.models.catalogue import HubName
-from clipcli.models.fetch import OnProgress, why_offline
+from clipcli.models.fetch import OnProgress, why_offline, why_unreachable
 from clipcli.models.snapshots import Snapshot
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def fetch(
     anew: ask the hub, also where something is on disk, which may be older. Raises DownloadError
     where it cannot be had, CheckpointError for what is no model that can be read here.
     """
-    offline = why_offline() or _why_hub_offline()
+    offline = _why_offline()
     found = snapshots.find(name, root)
     if found is not None and (offline or not anew):
         return found
@@ -65,14 +65,22 @@ def fetch(
                 f" clipcli models download {name.name}"
             )
     else:
+        snapshots.make_place(root)  # before gigabytes come that could not be remembered
         found = _download(name, on_progress)
     snapshots.remember(name, found, root)
     return found
 
 
-def _why_hub_offline() -> str | None:
-    is_set = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    return "HF_HUB_OFFLINE is set" if is_set else None
+def why_unavailable(name: HubName) -> str | None:
+    """Why the repository cannot be downloaded now, or None if the hub answers in time."""
+    url = f"{endpoint()}/api/models/{name.repository}"
+    return _why_offline() or why_unreachable(url)
+
+
+def _why_offline() -> str | None:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return "HF_HUB_OFFLINE is set"
+    return why_offline()
 
 
 def _in_cache(name: HubName) -> Snapshot | None:

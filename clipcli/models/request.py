@@ -28,7 +28,7 @@ class ModelRequest:
     name_or_path: a name, downloaded if it is not on disk, or a checkpoint's path; a name wins over
     a file of that name, and `./ViT-B/32` is a path; `vit-b-32` is the name where there is no such
     file. `hf:ORG/NAME@REVISION` is a repository of the Hugging Face hub; `lite` is the embedded
-    model, `auto` is ViT-B/32 where that can be had, else `lite`.
+    model, `auto` is `datacomp-b32-256` where that can be had, else ViT-B/32 or `lite`.
     device: auto, cpu, cuda, cuda:1 or mps. activation: of a bare checkpoint that does not say.
     compile: have torch.compile work on the image encoder, which takes minutes.
     cache_dir: of models and embeddings, in place of CLIPCLI_CACHE.
@@ -48,13 +48,17 @@ class ModelRequest:
             return replace(model, **options)
         return cls(model, **options)
 
-    def resolved(self, on_progress: OnProgress | None = None) -> ModelRequest:
+    def resolved(
+        self,
+        on_progress: OnProgress | None = None,
+        n_known: default_model.CountKnown | None = None,
+    ) -> ModelRequest:
         """The same with a name as it is published, and no longer `auto`.
 
         A repository's is downloaded if it is not on disk, and gets the commit into its name.
         """
         if self.name_or_path.lower() == default_model.AUTO:
-            name: str | None = default_model.resolve_auto(self.cache_dir, on_progress)
+            name: str | None = default_model.resolve_auto(self.cache_dir, on_progress, n_known)
         else:
             name = catalogue.model_name(self.name_or_path)
         if name is None:

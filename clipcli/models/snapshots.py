@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from clipcli.errors import DownloadError
+from clipcli.errors import DownloadError, OutputError
 from clipcli.models import catalogue
 from clipcli.models.catalogue import N_DIGITS, HubName
 
@@ -89,8 +89,13 @@ def repositories(root: Path) -> list[str]:
     return [repository for repository, known in _read(root).items() if _snapshots(known)]
 
 
+def make_place(root: Path) -> None:
+    """Raises DownloadError where nothing could be remembered."""
+    _change(root, lambda index: None)
+
+
 def remember(name: HubName, snapshot: Snapshot, root: Path) -> None:
-    """Raises DownloadError or OutputError where there is no place for it."""
+    """Raises DownloadError where there is no place for it."""
 
     def add(index: dict[str, Any]) -> None:
         known = index.setdefault(name.repository, deepcopy(_NOTHING))
@@ -169,6 +174,8 @@ def _change(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
             write_whole(path, json.dumps(index, indent=1).encode())
     except OSError as error:
         raise DownloadError(
-            f"cannot write in {path.parent}: {error.strerror};"
-            " choose a cache folder that can be written"
+            f"cannot write in {path.parent}: {error.strerror}; "
+            "choose a cache folder that can be written"
         ) from error
+    except OutputError as error:
+        raise DownloadError(str(error)) from error

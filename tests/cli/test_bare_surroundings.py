@@ -251,8 +251,8 @@ def test_a_user_without_name_and_home_runs_without_memory(public: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
     without_memory = f"clipcli: {NO_HOME}; nothing is remembered\n"
     using_lite = (
-        f"clipcli: using lite instead of ViT-B/32, which cannot be downloaded ({NO_HOME});"
-        " clipcli models download ViT-B/32 gets it\n"
+        f"clipcli: using lite instead of datacomp-b32-256, which cannot be downloaded ({NO_HOME});"
+        " clipcli models download datacomp-b32-256 gets it\n"
     )
     *ends, in_closed_home, use_in_closed_home, no_threads = json.loads(done.stdout.splitlines()[-1])
     assert ends == [
@@ -265,7 +265,7 @@ def test_a_user_without_name_and_home_runs_without_memory(public: Path) -> None:
         [0, ""],
     ]
     assert in_closed_home[0] == 0
-    assert in_closed_home[1].startswith("clipcli: using lite instead of ViT-B/32")
+    assert in_closed_home[1].startswith("clipcli: using lite instead of datacomp-b32-256")
     assert in_closed_home[1].count("\n") == 2  # that, and a cache that cannot be used
     assert use_in_closed_home[0] == 1
     assert use_in_closed_home[1].endswith("clipcli.toml: cannot be written: Permission denied\n")

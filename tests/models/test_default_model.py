@@ -10,12 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_server import ModelServer
+from hub_server import HubServer, commit_of
+from places import REFERENCE
 from program import Result
 
+from clipcli.embedding.cache.store import Cache
+from clipcli.embedding.embedder import Embedder
 from clipcli.models import catalogue, default_model
+from clipcli.models.encoder import Encoder
+from clipcli.photos.find import find_photos
 
 Cli = Callable[..., Result]
+
+REPOSITORY = "laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K"
+VIT = REFERENCE / "models" / "vit_hf"
+HUGGING_FACE = {path.name: path.read_bytes() for path in VIT.iterdir()}
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +55,8 @@ def test_offline_auto_is_lite_and_says_so_once(
     assert result.objects[0]["model"] == "lite"
     warning, summary = result.stderr.splitlines()
     assert warning == (
-        "clipcli: using lite instead of ViT-B/32, which cannot be downloaded (CLIPCLI_OFFLINE is"
-        " set); clipcli models download ViT-B/32 gets it"
+        "clipcli: using lite instead of datacomp-b32-256, which cannot be downloaded"
+        " (CLIPCLI_OFFLINE is set); clipcli models download datacomp-b32-256 gets it"
     )
     assert "; lite, " in summary
     assert cli(*cat, "--quiet").stderr == f"{warning}\n"
@@ -56,7 +65,7 @@ def test_offline_auto_is_lite_and_says_so_once(
 def test_no_network_is_said_without_its_number(
     cli: Cli, cat: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CLIPCLI_MODEL_URL", "http://127.0.0.1:1")  # nobody listens there
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")  # nobody listens there
     (warning,) = cli(*cat, "-q").stderr.splitlines()
     assert "(Connection refused)" in warning
 
@@ -87,7 +96,7 @@ def test_rows_of_another_model_are_not_replaced_without_a_word(
 def test_auto_decides_within_three_seconds_without_a_network(
     silent_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: list[str]
 ) -> None:
-    monkeypatch.setenv("CLIPCLI_MODEL_URL", silent_server)
+    monkeypatch.setenv("HF_ENDPOINT", silent_server)
     start = time.monotonic()
     assert default_model.resolve_auto(tmp_path) == "lite"
     assert time.monotonic() - start < 3
@@ -97,20 +106,77 @@ def test_auto_decides_within_three_seconds_without_a_network(
 def test_auto_is_lite_where_the_download_breaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: list[str]
 ) -> None:
-    with ModelServer({}) as server:  # answers 404 to everything
-        monkeypatch.setenv("CLIPCLI_MODEL_URL", server.url)
+    with HubServer() as server:  # without a repository
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
         assert default_model.resolve_auto(tmp_path) == "lite"
-    assert "downloading ViT-B/32 (353 MB, once); --model lite works now" in notes[0]
-    assert "404" in notes[1]
+    assert notes[0] == (
+        "downloading datacomp-b32-256 (605 MB, once); --model lite works now, without it"
+    )
+    assert f"(datacomp-b32-256: no repository at {server.url}/laion/" in notes[1]
 
 
-def test_auto_is_vit_b_32_where_it_is_on_disk(tmp_path: Path) -> None:
+def test_auto_is_the_former_default_where_that_alone_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: list[str]
+) -> None:
+    put_vit_b_32(tmp_path)
+    for variable in ("CLIPCLI_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(variable, "1")
+        assert default_model.resolve_auto(tmp_path) == "ViT-B/32"
+        assert notes.pop() == (
+            f"using ViT-B/32 instead of datacomp-b32-256, which cannot be downloaded ({variable} is"
+            " set); clipcli models download datacomp-b32-256 gets it"
+        )
+        monkeypatch.delenv(variable)
+
+
+def test_auto_is_downloaded_and_says_what_that_changes(
+    cli: Cli, example_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cat = example_photos / "cat.jpg"
+    root = catalogue.cache_root()
+    with HubServer() as server:
+        server.repositories[REPOSITORY] = {"main": HUGGING_FACE}
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        put_vit_b_32(root)
+        encoder = Encoder.open(str(VIT))
+        former = Embedder(encoder.spec.named("ViT-B/32"), lambda: encoder, Cache(root))
+        list(former.embed_photos(find_photos([str(cat)])))
+        result = cli("embed", cat, "--format", "jsonl")
+        name = f"datacomp-b32-256@{commit_of(HUGGING_FACE)[:7]}"
+        assert result.objects[0]["model"] == name
+        assert result.stderr.splitlines()[0] == (
+            "clipcli: the default model is datacomp-b32-256 now: downloading 605 MB, once, and 1"
+            " photograph is to be encoded anew; clipcli models use ViT-B/32 keeps the old"
+        )
+        n_requests = len(server.requests)
+        again = cli("embed", cat, "--format", "jsonl")
+        assert again.objects == result.objects
+        assert len(again.stderr.splitlines()) == 1
+        assert len(server.requests) == n_requests
+
+
+def test_auto_opens_the_model_that_made_the_file_it_is_given(
+    cli: Cli, example_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
+    photos = tmp_path / "photos.npy"
+    assert cli("embed", example_photos, "-o", photos, "--model", VIT).code == 0
+    query = tmp_path / "query.jpg"
+    query.write_bytes((example_photos / "cat.jpg").read_bytes() + b"another file")
+    result = cli("similar", query, "--embeddings", photos, "--format", "jsonl")
+    assert (result.code, result.objects[0]["model"]) == (0, str(VIT))
+    assert "instead of" not in result.stderr
+    refused = cli("similar", query, "--embeddings", photos, "--model", "lite")
+    assert f"made by {VIT}" in refused.last_line
+
+
+def put_vit_b_32(root: Path) -> None:
+    """A file in its place, which nobody opens."""
     model = catalogue.find_published("ViT-B/32")
     assert model is not None
-    path = catalogue.model_path(model, tmp_path)
-    path.parent.mkdir()
+    path = catalogue.model_path(model, root)
+    path.parent.mkdir(parents=True)
     path.write_bytes(b"")
-    assert default_model.resolve_auto(tmp_path) == "ViT-B/32"
 
 
 def test_a_named_model_is_never_replaced(

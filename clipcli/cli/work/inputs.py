@@ -30,7 +30,7 @@ from clipcli.models.snapshots import stated_licence
 from clipcli.photos import find
 from clipcli.photos.decode import DecodeOptions
 from clipcli.photos.find import FoundFile
-from clipcli.records import Embedded, Failure, PassedOver, Photo, Record
+from clipcli.records import Embedded, Failure, MadeBy, PassedOver, Photo, Record
 
 logger = logging.getLogger(__name__)
 
@@ -121,13 +121,21 @@ class PhotoRun:
     photo: PhotoOptions
     report: Report
     remark: str = field(default="", kw_only=True)
+    # of a probe, a calibration or embeddings that are used
+    made_by: MadeBy | None = field(default=None, kw_only=True)
 
     @cached_property
     def embedder(self) -> Embedder:
-        """The model that the options name, downloaded with a bar if it is not on disk."""
+        """The model that the options name, downloaded with a bar if it is not on disk.
+
+        Where they name none, the one that made the file they name: no other understands it.
+        """
         model = self.model
+        name = wanted(model.model)
+        if self.made_by is not None and name.lower() == AUTO:
+            name = self.made_by.model
         request = ModelRequest(
-            wanted(model.model),
+            name,
             device=model.device,
             precision="fp32" if model.reference else model.precision,
             activation=model.activation,

@@ -53,7 +53,8 @@ def similar(
     report = Report("compared", out.quiet)
     parts = _query_parts(query, search, file)
     photos = [] if file else find_photos(paths, photo, out.allow_empty)
-    run = PhotoRun(photos, model, photo, report)
+    made_by = None if file is None else file.header.made_by
+    run = PhotoRun(photos, model, photo, report, made_by=made_by)
     summary = None
     if file is not None:
         records, summary = _search_file(file, parts, search, run)
