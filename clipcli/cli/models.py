@@ -14,7 +14,7 @@ from clipcli.cli.cache import Yes
 from clipcli.cli.help import App
 from clipcli.cli.options import ActivationOption, CacheDir, Quiet, TableFormatOption
 from clipcli.cli.printing import print_line, print_text
-from clipcli.errors import CacheError, UsageError
+from clipcli.errors import CacheError, ExitCode, ModelError, UsageError
 from clipcli.models import catalogue
 from clipcli.records import Activation
 
@@ -126,8 +126,13 @@ def show(
     known = known or _known(name, "no such file and no published model")
     root = _root(cache_dir)
     path = place(known, root)
-    described = "" if path is None else "\n" + _described(path, activation)
-    print_text(facts(known, root) + described)
+    print_text(facts(known, root))
+    if path is not None:
+        try:
+            print_text("\n" + _described(path, activation))
+        except ModelError as error:  # what is known of the model stands there all the same
+            logger.warning(str(error))
+            return ExitCode.PARTLY_READ
     return 0
 
 
