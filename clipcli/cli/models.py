@@ -44,7 +44,7 @@ def list_models(
 
 @models_app.command("download")
 def download(
-    name: Annotated[str, typer.Argument(help="Such as ViT-B/32, or hf:ORG/NAME.")],
+    name: Annotated[str, typer.Argument(help="Such as datacomp-b32-256, or hf:ORG/NAME.")],
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> int:
@@ -52,7 +52,7 @@ def download(
 
     Of the Hugging Face hub the newest revision, also where an older one is on disk.
 
-    Example: clipcli models download ViT-B/32
+    Example: clipcli models download datacomp-b32-256
     Example: clipcli models download ViT-L/14 --cache-dir /mnt/models
     """
     print_line(_fetch(name, cache_dir, quiet, anew=True))

@@ -223,5 +223,5 @@ def note_labels_without_evidence(embedder: Embedder, labels: Sequence[Label]) ->
         logger.info(
             f"{embedder.spec.name} has no evidence for {', '.join(unknown[:N_NAMED])}{more}: it"
             " learned nothing near these words, and its answers to them mean little; a larger"
-            " model may know them: --model ViT-B/32"
+            " model may know them: --model datacomp-b32-256"
         )
