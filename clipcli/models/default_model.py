@@ -129,6 +129,11 @@ def resolve_auto(
     return instead
 
 
+def is_fallback(resolved_name: str) -> bool:
+    """Whether `auto` became another model than PREFERRED."""
+    return resolved_name.partition("@")[0] != PREFERRED
+
+
 def _before_download(size: str, instead: str, n_photos: int) -> str:
     if n_photos == 0:
         return f"downloading {PREFERRED} ({size}, once); --model {instead} works now, without it"

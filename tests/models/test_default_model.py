@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from families import make_siglip
 from hub_server import HubServer, commit_of
 from places import REFERENCE
 from program import Result
@@ -91,6 +92,46 @@ def test_rows_of_another_model_are_not_replaced_without_a_word(
     for text in ("no rows at all\n[1]\n", "[\n5,\n6]\n", "[" * 100):
         output.write_text(text)
         assert cli(*runs[0], *arguments).code == 3
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.json", "rows.jsonl", "photos.npy"])
+def test_what_auto_falls_back_to_replaces_no_rows_of_another_model(
+    cli: Cli, example_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
+    siglip = make_siglip(tmp_path / "siglip")
+    output, failures = tmp_path / name, tmp_path / "failures.csv"
+    run = ("classify", example_photos / "cat.jpg", "--labels", "dog,cat", "-o", output)
+    if name == "photos.npy":
+        run = ("embed", example_photos / "cat.jpg", "-o", output)
+    assert cli(*run, "--model", siglip).code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    refused = cli(*run, "--failures", failures)
+    assert refused.code == 1
+    assert refused.last_line == (
+        f"clipcli: {output}: holds rows of {siglip}, which lite is not to replace unasked;"
+        " nothing was written; clipcli models download datacomp-b32-256, or pass --model lite or"
+        " another --output"
+    )
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert after == before
+    named = cli(*run, "--model", "lite")
+    assert named.code == 0
+    assert f"{output}: holds rows of {siglip}, and is replaced by rows of lite" in named.stderr
+    assert cli(*run).code == 0  # its own rows
+
+
+def test_embeddings_are_known_by_their_model_whatever_it_is_called(
+    cli: Cli, example_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
+    lite = tmp_path / "mine.safetensors"
+    lite.symlink_to(catalogue.lite_path())
+    run = ("embed", example_photos / "cat.jpg", "-o", tmp_path / "photos.npz")
+    assert cli(*run, "--model", lite).code == 0
+    assert cli(*run).code == 0
+    assert cli(*run, "--model", VIT).stderr.count("holds rows of lite") == 1
+    assert cli(*run).code == 1
 
 
 def test_auto_decides_within_three_seconds_without_a_network(

@@ -54,7 +54,7 @@ def embed(
     else:
         columns = embed_columns("text" if texts else "path", embedder.spec.embed_dim)
         sink = output.open_rows(out, format, columns, TableContents(EmbeddedText, texts))
-        records = output.warned_of_other_model(records, out)
+    records = output.warned_of_other_model(records, out)
     summary = (
         f"{len(texts)} text{'s' if texts[1:] else ''} embedded; {run.described}" if texts else None
     )

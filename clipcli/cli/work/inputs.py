@@ -15,6 +15,7 @@ from pathlib import Path
 from clipcli.cli.options import LabelledOptions, ModelOptions, OutputOptions, PhotoOptions
 from clipcli.cli.surroundings import check_temporary_directory
 from clipcli.cli.work import progress
+from clipcli.cli.work.output import check_fallback, maker_of
 from clipcli.cli.work.report import Report
 from clipcli.embedding.embedder import Embedder
 from clipcli.embedding.local import RunOptions
@@ -23,14 +24,14 @@ from clipcli.files.part_file import write_whole
 from clipcli.files.rows import PASSED_OVER_COLUMNS, Writer, csv_line
 from clipcli.files.suffixes import check_suffix
 from clipcli.models.catalogue import ON_THE_HUB
-from clipcli.models.default_model import AUTO, wanted
+from clipcli.models.default_model import AUTO, is_fallback, wanted
 from clipcli.models.locate import find_weights, kind_of, locate
 from clipcli.models.request import ModelRequest
 from clipcli.models.snapshots import stated_licence
 from clipcli.photos import find
 from clipcli.photos.decode import DecodeOptions
 from clipcli.photos.find import FoundFile
-from clipcli.records import Embedded, Failure, MadeBy, PassedOver, Photo, Record
+from clipcli.records import TEXT, Embedded, Failure, MadeBy, PassedOver, Photo, Record
 
 logger = logging.getLogger(__name__)
 
@@ -207,12 +208,23 @@ class PhotoRun:
         """Write the rows, then say `summary`, or without one how the run ended: the exit code."""
         if summary is None and self.has_no_rows(out, format):
             return self.write_nothing(out)
+        self._check_fallback(out)
         self.tell_passed_over(out)
         with self.report.failures_to(out.failures), writer as rows:
             for record in records:
                 rows.write(record)
             rows.finish()
             return self.conclude(summary)
+
+    def _check_fallback(self, out: OutputOptions) -> None:
+        """Raises OutputError where `auto` became a model whose rows are not to replace the old
+        ones. The model is opened now, while nothing has been written."""
+        before = maker_of(out.output)
+        is_used = self.needs_model or "embedder" in vars(self)
+        if before is None or not is_used or wanted(self.model.model).lower() != AUTO:
+            return
+        if self.made_by is None and is_fallback(self.embedder.spec.name):
+            check_fallback(str(out.output), before, self.embedder.spec.made_by(TEXT))
 
     def tell_passed_over(self, out: OutputOptions | LabelledOptions) -> None:
         """Name, or write, each file that was passed over, which is known before the run."""

@@ -11,15 +11,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from clipcli.cli.options import OutputOptions
-from clipcli.errors import UsageError
+from clipcli.errors import EmbeddingFileError, OutputError, UsageError
+from clipcli.files import embedding_file
 from clipcli.files.part_file import PartFile
 from clipcli.files.rows import ROW_WRITERS, TableContents, Writer, row_formats
 from clipcli.files.stdout import Stdout
 from clipcli.files.suffixes import check_suffix
-from clipcli.records import Failure, Record
+from clipcli.models.default_model import PREFERRED
+from clipcli.records import Failure, MadeBy, Record
 
 logger = logging.getLogger(__name__)
 
@@ -43,35 +45,63 @@ def choose_format(out: OutputOptions, record: type[Record]) -> str:
     return suffix if suffix in by_suffix else allowed[0]
 
 
+class Maker(NamedTuple):
+    """The model that a file of rows comes from; a file of embeddings alone has its fingerprint."""
+
+    model: str
+    fingerprint: str | None = None
+
+    def is_other(self, made_by: MadeBy) -> bool:
+        """Whether it is another model, or where only names can be compared, has another name."""
+        if self.fingerprint is not None:
+            return self.fingerprint != made_by.fingerprint
+        return self.model != made_by.model
+
+
 def warned_of_other_model(records: Iterator[R], out: OutputOptions) -> Iterator[R]:
     """The records; at the first that names its model, a warning where the rows that --output holds
     are another's: a night without network changes labels and not the file's name."""
-    before = _model_in(out.output)
+    before = maker_of(out.output)
     for record in records:
         if before is not None and not isinstance(record, Failure):
-            if record.model != before:
+            if before.is_other(record.made_by):
                 logger.warning(
-                    f"{out.output}: holds rows of {before}, and is replaced by rows of"
+                    f"{out.output}: holds rows of {before.model}, and is replaced by rows of"
                     f" {record.model}"
                 )
             before = None
         yield record
 
 
-def _model_in(path: str | None) -> str | None:
-    """The model that the first rows of a file name; None where they name none."""
+def check_fallback(path: str, before: Maker, made_by: MadeBy) -> None:
+    """Raises OutputError where rows of another model would be replaced by rows of one that nobody
+    asked for: what `auto` falls back to."""
+    if before.is_other(made_by):
+        raise OutputError(
+            f"{path}: holds rows of {before.model}, which {made_by.model} is not to replace"
+            f" unasked; nothing was written; clipcli models download {PREFERRED}, or pass --model"
+            f" {made_by.model} or another --output"
+        )
+
+
+def maker_of(path: str | None) -> Maker | None:
+    """The model that the first rows of a file name; None where they name none, as numbers alone
+    in CSV do."""
     if path is None or not os.path.isfile(path):
         return None
-    with suppress(OSError, ValueError, csv.Error):
+    with suppress(OSError, ValueError, csv.Error, EmbeddingFileError):
+        if Path(path).suffix in embedding_file.SUFFIXES:
+            header = embedding_file.read(Path(path)).header
+            return Maker(header.model, header.sha256)
         with open(path, "rb") as file:
             text = file.read(MAX_HEAD_BYTES).decode("utf-8", "surrogateescape")
         if not text.startswith(("{", "[")):
             row = next(csv.DictReader(io.StringIO(text, newline="")), {})
-            return row.get("model")
+            return Maker(row["model"]) if row.get("model") else None
         for line in text.removeprefix("[").splitlines():  # of failures, which name none, too
             fields = json.loads(line.removesuffix(",") or "{}")
             if isinstance(fields, dict) and "model" in fields:
-                return str(fields["model"])
+                return Maker(str(fields["model"]))
     return None
 
 
