@@ -25,6 +25,7 @@ from clipcli.photos.preprocess import (
 
 PREPROCESS = REFERENCE / "preprocess"
 CASES = json.loads((PREPROCESS / "cases.json").read_text(encoding="utf-8"))
+SQUARES = sorted((PREPROCESS / "squares").iterdir())
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 BORDER = (123, 117, 104)  # 255 * CLIP_MEAN, rounded
 
@@ -69,6 +70,26 @@ def test_normalised_means_equal_the_reference(case: dict[str, str]) -> None:
     assert tensor.dtype == torch.float32
     means = tensor.double().mean(dim=(1, 2)).tolist()
     assert means == pytest.approx([float(mean) for mean in case["mean"]], abs=1e-5)
+
+
+@pytest.mark.parametrize("path", SQUARES, ids=lambda path: path.stem)
+def test_squashed_and_padded_pixels_equal_open_clips_to_the_bit(path: Path) -> None:
+    name, rule, resample = path.stem.rsplit(".", 2)
+    config = PreprocessConfig(64, resample=resample, rule=rule)  # type: ignore[arg-type]
+    with Image.open(PREPROCESS / "images" / name) as picture:
+        found = pixel_array(fit_square(picture, config).convert("RGB"))
+    with Image.open(path) as square:
+        expected = np.asarray(square)
+    if (name, rule) == ("palette.png", "longest"):
+        # open_clip's border has the first colour of the palette, whatever it is; ours is black
+        assert not found[:18].any()
+        assert not found[45:].any()
+        found, expected = found[18:45], expected[18:45]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_all_rules_were_compared() -> None:
+    assert len(SQUARES) == 36
 
 
 def test_transform_survives_pickling() -> None:
