@@ -1,5 +1,5 @@
-"""SigLIP, PE-Core and CLIPs of open_clip's against open_clip's own outputs, in every form in which
-they are computed. `tests/reference/make_models.py` made these."""
+"""SigLIP, PE-Core and CLIPs against the outputs of open_clip and of Hugging Face's transformers, in
+every form in which they are computed. `tests/reference/make_models.py` made these."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ from clipcli.models.checkpoint import checkpoint
 from clipcli.runtime.cpu_transformer import FastVisionTransformer
 from clipcli.runtime.forward import image_forward, int8_image_forward, text_forward
 
-OPEN_CLIP = {
+# how pictures become squares, and the GELU of both towers
+MODELS = {
     "siglip1_open_clip": ("squash", "bicubic", "gelu", "gelu"),
     "siglip2_open_clip": ("squash", "bicubic", "gelu_tanh", "gelu_tanh"),
     "pe_core_open_clip": ("squash", "bilinear", "gelu", "gelu"),
     "clip_longest_open_clip": ("longest", "bicubic", "gelu", "gelu"),
     "clip_heads_80_open_clip": ("shortest", "bicubic", "gelu", "gelu"),
+    "siglip1_hf": ("squash", "bicubic", "gelu_tanh", "gelu_tanh"),
+    "siglip2_hf": ("squash", "bilinear", "gelu_tanh", "gelu_tanh"),
+    "clip_gelu_hf": ("shortest", "bicubic", "gelu", "gelu"),
 }
 SQUARE_PX = 8
 CPU = torch.device("cpu")
@@ -40,8 +44,8 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", OPEN_CLIP)
-def test_outputs_are_open_clips(name: str) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_outputs_are_the_references(name: str) -> None:
     expected = expected_of(name)
     model = checkpoint.load(REFERENCE / "models" / name)
     network = model.network
@@ -52,8 +56,8 @@ def test_outputs_are_open_clips(name: str) -> None:
     assert_close(per_image, expected["logits_per_image"])
     assert_close(per_text, expected["logits_per_text"])
     seen, config = model.preprocess, network.config
-    assert (seen.rule, seen.resample, config.vision.transformer.activation) == OPEN_CLIP[name][:3]  # type: ignore[union-attr]
-    assert config.text.transformer.activation == OPEN_CLIP[name][3]
+    assert (seen.rule, seen.resample, config.vision.transformer.activation) == MODELS[name][:3]  # type: ignore[union-attr]
+    assert config.text.transformer.activation == MODELS[name][3]
 
 
 @pytest.mark.shared
@@ -69,7 +73,7 @@ def test_outputs_are_hugging_faces_siglip() -> None:
     assert_close(per_image, expected["logits_per_image"])
 
 
-@pytest.mark.parametrize("name", OPEN_CLIP)
+@pytest.mark.parametrize("name", MODELS)
 def test_the_fast_forms_compute_the_same(name: str) -> None:
     model = checkpoint.load(REFERENCE / "models" / name)
     visual, seen, px = model.network.visual, model.preprocess, model.preprocess.px
