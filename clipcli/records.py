@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Embedding = NDArray[np.float32]
 
-Fit = Literal["crop", "pad", "squash"]
+Fit = Literal["crop", "pad", "squash"]  # crop: as the model was trained, of most the middle
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 Activation = Literal["quickgelu", "gelu", "gelu_tanh"]
 Scoring = Literal["softmax", "sigmoid", "presence", "calibrated", "probe"]

@@ -271,7 +271,7 @@ class PhotoOptions:
         in_panel(
             FINE_POINTS,
             metavar=one_of(Fit),
-            help="Into the model's square: its middle, all on a border, squashed.",
+            help="Into the model's square: as it was trained, all on a border, squashed.",
         ),
     ] = "crop"
     exact: Annotated[

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from families import make_siglip
+from PIL import Image
 from program import Result
 
 from clipcli.embedding.embedder import Embedder
@@ -78,6 +79,26 @@ def test_presence_and_unknowns_are_judged_by_the_same_probability(
     for row in unknown:
         best = max(float(chance) for (path, _), chance in alone.items() if path == row["path"])
         assert (row["label"] == "other") == (best < 0.5)
+
+
+def test_a_squashed_picture_is_never_said_to_be_judged_by_its_middle(
+    cli: Cli, siglip: Path, example_photos: Path, tmp_path: Path
+) -> None:
+    with Image.open(example_photos / "rocket.jpg") as picture:
+        picture.resize((640, 100)).save(tmp_path / "wide.jpg")
+    for fit, is_cropped in ((), True), (("--fit", "squash"), False):
+        # what one model saw of the picture is not remembered of the other
+        of_lite = cli("embed", tmp_path, *fit, "--model", "lite")
+        assert ("the middle alone" in of_lite.stderr) == is_cropped
+        for _ in range(2):
+            done = cli("embed", tmp_path, *fit, "--model", siglip)
+            assert done.code == 0
+            assert "2:1" not in done.stderr
+    default, squashed, padded = (
+        cli("embed", tmp_path, *fit, "--model", siglip).stdout
+        for fit in ((), ("--fit", "squash"), ("--fit", "pad"))
+    )
+    assert default == squashed != padded
 
 
 def test_a_label_of_several_classes_has_the_best_of_them(

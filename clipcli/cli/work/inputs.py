@@ -41,7 +41,10 @@ def check_options(model: ModelOptions, photo: PhotoOptions, **files: str | None)
     if model.reference and model.precision != "auto":
         raise UsageError("--reference sets the precision, and --precision too; give one of them")
     if model.reference and photo.fit != "crop":
-        raise UsageError(f"--reference crops and --fit asks to {photo.fit}; give one of them")
+        raise UsageError(
+            f"--reference fits as the model was trained and --fit asks to {photo.fit};"
+            " give one of them"
+        )
     if model.compile:
         check_temporary_directory()
     seen: dict[str, str] = {}
