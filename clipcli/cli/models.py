@@ -108,7 +108,7 @@ def show(
 ) -> int:
     """Show what a model is, how accurate, and what it is bad at.
 
-    Of a checkpoint: its kind, size, format and fingerprint.
+    Of a checkpoint: its family, how it sees and scores, its size, format and fingerprint.
 
     Example: clipcli models show lite
     Example: clipcli models show ./pets.safetensors

@@ -119,6 +119,51 @@ def test_a_checkpoint_is_shown_with_what_it_is(cli: Cli, file: str, form: str) -
     assert lines["fingerprint"].startswith("4554f04362466d94")
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (
+            "vit_hf",
+            {
+                "family": "a CLIP",
+                "resize": "the short side to this, then the middle; bicubic",
+                "tokenizer": "CLIP's",
+                "scores": "softmax of 14.3 times the cosine",
+            },
+        ),
+        (
+            "siglip2_hf",
+            {
+                "family": "a SigLIP",
+                "resize": "both sides to this, squashed; bilinear",
+                "tokenizer": "SigLIP's, tokenizer.json, which is not there: only pictures can be"
+                " encoded",
+                "scores": "sigmoid of 12.18 times the cosine -3.25",
+            },
+        ),
+        (
+            "pe_core_open_clip",
+            {
+                "family": "a Perception Encoder",
+                "resize": "both sides to this, squashed; bilinear",
+                "tokenizer": "CLIP's",
+                "scores": "softmax of 12.18 times the cosine",
+            },
+        ),
+        (
+            "clip_longest_open_clip",
+            {"family": "a CLIP", "resize": "the long side to this, on black; bicubic"},
+        ),
+    ],
+)
+def test_a_checkpoint_is_shown_with_its_family(cli: Cli, name: str, shown: dict[str, str]) -> None:
+    path = ROOT / "tests" / "reference" / "models" / name
+    first, *rest = cli("models", "show", path).stdout.decode().splitlines()
+    lines = dict(line.split(maxsplit=1) for line in rest)
+    lines["family"] = first.removeprefix(f"{path}: ").partition(",")[0]
+    assert {field: lines[field] for field in shown} == shown
+
+
 def test_a_file_that_is_no_checkpoint_is_said_to_be_none(cli: Cli, example_photos: Path) -> None:
     result = cli("models", "show", example_photos / "cat.jpg")
     assert (result.code, result.stdout) == (1, b"")

@@ -35,7 +35,7 @@ Cli = Callable[..., Result]
         ("classify p --fit crp", "--fit crp: expected crop, pad or squash"),
         ("classify", "no PATH and no labels; expected as in: clipcli classify photos/ --labels "),
         ("similar", "no QUERY; expected a photograph, or words; as in: clipcli similar "),
-        ("models show", "no NAME; expected lite"),
+        ("models show", "no NAME; expected a name, hf:ORG/NAME, or a checkpoint's path; "),
         ("calibrate p", "no --output; expected --output FILE: the calibration"),
         ("models show lite b", "b: more than expected; the command is clipcli models show NAME"),
     ],
