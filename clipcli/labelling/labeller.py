@@ -32,6 +32,7 @@ from clipcli.labels.label import (
     foreign_labels,
     prompts,
 )
+from clipcli.models.default_model import PREFERRED
 from clipcli.photos.find import FoundFile
 from clipcli.records import Classified, Embedded, Failure, MadeBy, PassedOver, Prediction, Scoring
 
@@ -223,5 +224,5 @@ def note_labels_without_evidence(embedder: Embedder, labels: Sequence[Label]) ->
         logger.info(
             f"{embedder.spec.name} has no evidence for {', '.join(unknown[:N_NAMED])}{more}: it"
             " learned nothing near these words, and its answers to them mean little; a larger"
-            " model may know them: --model datacomp-b32-256"
+            f" model may know them: --model {PREFERRED}"
         )

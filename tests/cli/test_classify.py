@@ -293,7 +293,7 @@ def test_what_cannot_work_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--labels", "dog"), "probability 1; to ask whether it is there, --multi-label or --unkn"),
+        (("--labels", "dog"), "a sigmoid; to ask whether it is there, --multi-label or --unknown"),
         (("--labels", "polar bear"), "; if several were meant, --labels polar,bear; to ask"),
         (("--labels", "dog;cat"), "; if several were meant, --labels dog,cat; to ask"),
         (("--labels", "dog", "cat", "bird"), "; if several were meant, --labels dog,cat,bird; to"),

@@ -112,6 +112,17 @@ def test_what_was_taught_is_measured_as_classify_answers_with_it(
         assert {"truth": "thing", "predicted": None, "n": 2} in figures["confusions"]
 
 
+@pytest.mark.parametrize("taught", ["pets.probe", "pets.json"])
+def test_auto_opens_the_model_that_was_taught(
+    cli: Cli, place: Path, album: Path, monkeypatch: pytest.MonkeyPatch, taught: str
+) -> None:
+    monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
+    option = ("--probe" if taught == "pets.probe" else "--calibration", place / taught)
+    result = cli("eval", album, *option, "--cache-dir", place / "cache")
+    assert result.code == 0
+    assert "using lite instead" not in result.stderr  # it is what made the file
+
+
 def test_what_contradicts_a_probe_or_a_calibration_is_refused_before_a_photograph_is_read(
     measure: Cli, place: Path, album: Path
 ) -> None:

@@ -110,8 +110,7 @@ def test_what_auto_falls_back_to_replaces_no_rows_of_another_model(
     assert refused.code == 1
     assert refused.last_line == (
         f"clipcli: {output}: holds rows of {siglip}, which lite is not to replace unasked;"
-        " nothing was written; clipcli models download datacomp-b32-256, or pass --model lite or"
-        " another --output"
+        f" nothing was written; pass --model {siglip}, --model lite or another --output"
     )
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert after == before

@@ -177,6 +177,7 @@ def read_labelled(
         chosen,
         true_names,
         sorted(set(known.labels) - {one.label for one in known.photos}),
+        made_by=None if taught is None else taught.made_by,
     )
     run.tell_passed_over(data)
     return run

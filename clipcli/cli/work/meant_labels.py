@@ -41,7 +41,10 @@ def warn_of_labels(
         meant = meant or _words_apart(one, paths or (), options)
     if _always_wins(names, options):
         several = meant or one.split()
-        said = "the only label, so every photograph gets it with probability 1"
+        said = (
+            "the only label, so every photograph gets it with probability 1, unless the model's"
+            " scores are a sigmoid"
+        )
         ask = "--multi-label" if options.unknown is not None else "--multi-label or --unknown NAME"
         advice = f"to ask whether it is there, {ask}"
     elif meant:

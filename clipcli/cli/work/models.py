@@ -37,7 +37,7 @@ def described(path: Path, activation: Activation | None) -> str:
     text, px, seen = config.text, config.vision.px, model.preprocess
     n_parameters = sum(parameter.numel() for parameter in model.network.parameters())
     kind = "a PyTorch archive" if kind_of(weights) == "archive" else "safetensors"
-    beside = "".join(f", with {config.name}" for config in configs)
+    beside = f", with {', '.join(config.name for config in configs)}" if configs else ""
     return (
         f"{one_line(str(path))}: {_family(config)}, {_images(config.vision)}\n"
         f"pictures    {px} x {px} pixels\n"

@@ -20,7 +20,6 @@ from clipcli.files.part_file import PartFile
 from clipcli.files.rows import ROW_WRITERS, TableContents, Writer, row_formats
 from clipcli.files.stdout import Stdout
 from clipcli.files.suffixes import check_suffix
-from clipcli.models.default_model import PREFERRED
 from clipcli.records import Failure, MadeBy, Record
 
 logger = logging.getLogger(__name__)
@@ -79,8 +78,8 @@ def check_fallback(path: str, before: Maker, made_by: MadeBy) -> None:
     if before.is_other(made_by):
         raise OutputError(
             f"{path}: holds rows of {before.model}, which {made_by.model} is not to replace"
-            f" unasked; nothing was written; clipcli models download {PREFERRED}, or pass --model"
-            f" {made_by.model} or another --output"
+            f" unasked; nothing was written; pass --model {before.model}, --model {made_by.model}"
+            " or another --output"
         )
 
 
