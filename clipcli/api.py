@@ -39,7 +39,8 @@ def load(
     """A model and its preprocessing: float32 on a CPU, float16 on CUDA, as the reference.
 
     `name_or_path`: one of `available_models()`, downloaded on first use, or a checkpoint.
-    `preprocess` turns a PIL image into a float32 tensor [3, px, px].
+    `preprocess` turns a PIL image into a float32 tensor [3, px, px]. `tokenize` is CLIP's, and no
+    SigLIP's: an `Embedder` has the tokenizer of its model.
     """
     from clipcli.models.checkpoint import checkpoint
     from clipcli.runtime.devices import DTYPES, choose_device

@@ -90,6 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {path}")
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/refs", path):
             self._refs(match[1])
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commits/main", path):
+            self._commits(match[1])
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             self._info(match[1], match[2] or "main")
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+|refs/pr/\d+)/(.+)", path):
@@ -105,6 +107,12 @@ class _Handler(BaseHTTPRequestHandler):
         requests = [ref for ref in refs if ref["ref"].startswith("refs/pr/")]
         branches = [ref for ref in refs if ref not in requests]
         self._json({"branches": branches, "converts": [], "tags": [], "pullRequests": requests})
+
+    def _commits(self, repository: str) -> None:
+        """Of every revision, as if main had them all in its history."""
+        said = {"authors": [], "date": "2025-02-20T00:00:00.000Z", "title": "", "message": ""}
+        files = self.hub.repositories.get(repository, {}).values()
+        self._json([said | {"id": commit_of(some)} for some in files])
 
     def _info(self, repository: str, revision: str) -> None:
         if repository not in self.hub.repositories:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from clipcli.errors import CheckpointError, ClipcliError, DownloadError, OutputError, one_line
 from clipcli.files.part_file import FULL
 from clipcli.models import snapshots
-from clipcli.models.catalogue import HubName
+from clipcli.models.catalogue import N_DIGITS, HubName
 from clipcli.models.fetch import OnProgress, why_offline, why_unreachable
 from clipcli.models.snapshots import Snapshot
 
@@ -99,13 +99,26 @@ def _in_cache(name: HubName) -> Snapshot | None:
     return None
 
 
+def _revision(api: HfApi, name: HubName) -> str | None:
+    """What the hub understands: all digits of a commit of which our names have the first."""
+    from huggingface_hub import errors
+
+    revision = name.revision
+    if revision is not None and re.fullmatch(f"[0-9a-f]{{{N_DIGITS}}}", revision):
+        with suppress(errors.HfHubHTTPError):  # of a mirror that knows no history
+            for commit in api.list_repo_commits(name.repository):
+                if commit.commit_id.startswith(revision):
+                    return commit.commit_id
+    return revision
+
+
 def _download(name: HubName, on_progress: OnProgress | None) -> Snapshot:
     from huggingface_hub import HfApi, hf_hub_download
 
     api = HfApi(endpoint=endpoint(), library_name="clipcli")
     with _in_our_words(name):
         info = api.model_info(
-            name.repository, revision=name.revision, files_metadata=True, timeout=TIMEOUT_S
+            name.repository, revision=_revision(api, name), files_metadata=True, timeout=TIMEOUT_S
         )
     if info.sha is None:
         raise DownloadError(f"{name.name}: {endpoint()} names no commit; expected a hub's answer")

@@ -127,6 +127,16 @@ def test_only_download_asks_whether_there_is_a_newer_one(
     assert embed(before).objects[0]["model"] == before
 
 
+def test_the_commit_in_a_models_name_is_found_on_another_machine(
+    server: HubServer, embed: Callable[[str], Result]
+) -> None:
+    newer = HUGGING_FACE | {"README.md": b"no card"}
+    server.repositories["org/past"] = {"main": newer, "v1": HUGGING_FACE}
+    name = f"hf:org/past@{commit_of(HUGGING_FACE)[:7]}"  # as a probe or a row names it
+    assert embed(name).objects[0]["model"] == name
+    assert "no such revision" in embed("hf:org/past@0000000").last_line
+
+
 def test_of_a_repository_of_timms_only_open_clips_files_are_taken(
     cli: Cli, server: HubServer, embed: Callable[[str], Result]
 ) -> None:
