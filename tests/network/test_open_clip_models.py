@@ -10,7 +10,7 @@ import pytest
 import torch
 from places import REFERENCE
 
-from clipcli.models.checkpoint import keymaps, open_clip_config, shapes
+from clipcli.models.checkpoint import keymaps, open_clip_config, outline, shapes
 from clipcli.network.clip import CLIP
 
 MODELS = json.loads((REFERENCE / "open_clip_models.json").read_text(encoding="utf-8"))
@@ -28,4 +28,6 @@ def test_every_tensor_has_its_place_and_the_parameters_are_as_many(name: str) ->
         model = CLIP(config)
     found = {key: list(one.shape) for key, one in model.state_dict().items()}
     assert found == {key: list(one.shape) for key, one in tensors.items()}
+    # what a file above 700 MB is looked through for, before it is read
+    outline.check(tensors, 4 * recorded["n_parameters"], Path(name))
     assert sum(one.numel() for one in model.parameters()) == recorded["n_parameters"]

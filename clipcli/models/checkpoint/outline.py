@@ -41,7 +41,9 @@ def check(tensors: Mapping[str, Tensor], read_bytes: int, path: Path) -> None:
     try:
         # any number of heads does: it changes no shape
         one = shapes.Tower(heads=1)
-        config = shapes.deduce(named, shapes.Unseen(vision=one, text=one, pool=one))
+        # PE-Core is the family with both; its rotations are no tensors
+        rotary = {"visual.pool.probe", "visual.class_embedding"} <= named.keys()
+        config = shapes.deduce(named, shapes.Unseen(vision=one, text=one, pool=one, rotary=rotary))
     except shapes.ShapeError as error:
         raise CheckpointError(f"{path}: {error}; expected the tensors of a CLIP") from error
     with torch.device("meta"):
