@@ -10,6 +10,7 @@ similar   the ten nearest of 1,000,000 stored embeddings
 prompts   200 labels in 80 templates
 memory    peak memory of 500 photographs and of ten times as many
 lite      the embedded model against ViT-B/32, encoding alone
+encoding  vision transformers of all families in bfloat16 and int8, encoding alone
 
 All that is timed is a process of its own. What the figures mean is in BENCHMARKS.md.
 """
@@ -33,27 +34,13 @@ from typing import Any
 
 from benchmark_peers import LABELS
 from benchmark_process import N_CORES, ProcessError, Run, describe_machine, print_table, run
+from benchmark_prompts import MANY_LABELS, TEMPLATES
 
 HERE = Path(__file__).parent
 PHOTOS = {"large": (400, "4000 x 3000"), "small": (2000, "400 x 300")}
 BATCH_SIZES = (8, 16, 32)
 N_TRIED = 64  # photographs on which a peer's batch size is chosen
 N_SAMPLED = 192  # prompts, of those that are encoded plainly
-
-# 20 kinds of picture in 4 sentences, 10 colours of 20 things: as short as CLIP's own 80
-KINDS = (
-    "photo,bad photo,good photo,large photo,small photo,blurry photo,bright photo,dark photo,"
-    "cropped photo,close-up photo,low resolution photo,black and white photo,jpeg corrupted photo,"
-    "painting,drawing,sculpture,rendering,cartoon,tattoo,toy"
-).split(",")
-SENTENCES = ("a {} of a {{}}.", "a {} of the {{}}.", "a {} of many {{}}.", "the {} of my {{}}.")
-TEMPLATES = [sentence.format(kind) for kind in KINDS for sentence in SENTENCES]
-COLOURS = "red green blue yellow white black grey brown purple orange".split()
-THINGS = (
-    "car bird flower house boat chair bottle train bicycle dog horse fish coat balloon tent cup"
-    " door guitar umbrella suitcase"
-).split()
-MANY_LABELS = [f"{colour} {thing}" for colour in COLOURS for thing in THINGS]
 
 
 @dataclass(frozen=True)
@@ -358,12 +345,18 @@ def lite(bench: Bench) -> None:
     print_table(("precision", "lite", "ViT-B/32", "median ratio"), rows)
 
 
+def encoding(bench: Bench) -> None:
+    """Vision transformers of all families, encoding alone."""
+    print("## Encoding alone: random weights, in the CPU's arrangement\n", flush=True)
+    print(run([sys.executable, HERE / "benchmark_encoding.py", 2 * bench.n_repeats + 1]).output)
+
+
 def seconds(runs: Sequence[Run]) -> float:
     """The median of whole processes."""
     return median(one.seconds for one in runs)
 
 
-SECTIONS = {section.__name__: section for section in (cold, warm, similar, prompts, memory, lite)}
+SECTIONS = {one.__name__: one for one in (cold, warm, similar, prompts, memory, lite, encoding)}
 
 
 def main() -> None:

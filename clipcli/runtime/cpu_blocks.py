@@ -18,9 +18,13 @@ from clipcli.runtime.int8_linear import Int8Linear
 from clipcli.runtime.onednn_linear import Linear, OneDnnLinear
 
 _QUICKGELU = 1.702
-# of attention, whose scores would take 2 GB for one picture of 4,096 patches; no sequence of a
-# published model is cut, and one that is loses no time
-_SCORES_AT_ONCE, _SCORES_OF_ONE = 4_000_000, 20_000_000
+# of attention: 3 MB of bfloat16, which stay in the cache from one step to the next
+_SCORES_AT_ONCE = 1_500_000
+# 4,096 patches have 200 million, 2 GB with what is made of them; no published model's are cut, and
+# sequences that are lose no time
+_SCORES_OF_ONE = 20_000_000
+# keys from which on a softmax in bfloat16 is faster, which adds up in float32 too
+_LONG = 128
 
 
 class Blocks:
@@ -221,6 +225,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dtype: torch
             scores = torch.matmul(q[some, :, rows], k[some].mT)  # [n, heads, rows, length of k]
             if mask is not None:
                 scores += mask[rows] if mask.dim() == 2 else mask[some]
-            shares = scores.softmax(dim=-1, dtype=torch.float32).to(v.dtype)
+            if k.shape[2] < _LONG:
+                shares = scores.softmax(dim=-1, dtype=torch.float32).to(v.dtype)
+            else:
+                shares = scores.softmax(dim=-1)
             mixed[some, rows] = torch.matmul(shares, v[some]).transpose(1, 2)
     return mixed.view(n * length, heads * head_width)

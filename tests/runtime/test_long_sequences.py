@@ -36,5 +36,17 @@ def test_a_sequence_in_parts_is_the_whole(
     torch.testing.assert_close(parts, whole)
 
 
+@pytest.mark.parametrize("length", [50, 127, 128, 577])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_bfloat16_is_as_close_for_long_sequences_as_for_short(length: int, is_masked: bool) -> None:
+    torch.manual_seed(0)
+    q, k, v = (0.6 * torch.randn(3, 2, 3, length, 8)).bfloat16()
+    mask = torch.full((length, length), -torch.inf).triu(1) if is_masked else None
+    exact = cpu_blocks.attention(q.float(), k.float(), v.float(), mask, torch.float32)
+    mask = None if mask is None else mask.bfloat16()
+    rounded = cpu_blocks.attention(q, k, v, mask, torch.float32)
+    torch.testing.assert_close(rounded, exact, atol=0.01, rtol=0)
+
+
 def test_many_patches_take_little_memory(tmp_path: Path) -> None:
     assert int(python(PEAK, tmp_path)) < 300
