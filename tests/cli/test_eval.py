@@ -281,15 +281,11 @@ def test_what_cannot_work_is_refused_before_anything_is_encoded(
         assert said in result.stderr
         assert result.stderr.count("\n") == 1
         assert result.stdout == b""
-    text = tmp_path / "text.pt"
-    text.write_text("no model")
     for option, value, said in [
         ("-o", tmp_path / "no" / "eval.json", f"there is no folder {tmp_path}/no; make it first"),
         ("--report", tmp_path / "no" / "e.html", f"there is no folder {tmp_path}/no; make it f"),
         ("--failures", tmp_path / "no" / "f.csv", f"there is no folder {tmp_path}/no; make it f"),
         ("--compare", "vit-b/23", "no such file and no published model"),
-        ("--compare", text, "begins with b'no model'; expected a TorchScript archive"),
-        ("--compare", tmp_path, "no weights found"),
     ]:
         result = measure(album, option, value)
         assert (result.code, result.stdout) == (1, b"")
@@ -298,8 +294,9 @@ def test_what_cannot_work_is_refused_before_anything_is_encoded(
 
 
 def test_a_later_model_that_is_none_costs_its_own_line_alone(
-    measure: Cli, album: Path, tmp_path: Path
+    measure: Cli, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CLIPCLI_OFFLINE", "1")
     save_file({"weight": np.zeros(3, np.float32)}, tmp_path / "odd.safetensors")
     other = tmp_path / "other"
     other.symlink_to(lite_path())
@@ -310,6 +307,20 @@ def test_a_later_model_that_is_none_costs_its_own_line_alone(
     shown = result.stdout.decode().splitlines()[3:]
     assert [line.split()[0][-6:] for line in shown] == ["lite", "/other"]
     assert len(measured(tmp_path / "e.json")["compared"]) == 1
+    # so do files that are seen to be none before any photograph is looked at
+    text = tmp_path / "text.pt"
+    text.write_text("no model")
+    for bad, said in (
+        (text, "begins with b'no model'; expected a TorchScript archive"),
+        (album, "no weights found"),
+        ("ViT-B/32", "CLIPCLI_OFFLINE is set"),
+    ):
+        result = measure(album, "--compare", bad, "--compare", other)
+        assert result.code == 3
+        (line,) = (line for line in result.stderr.splitlines() if "is left out" in line)
+        assert line.startswith(f"clipcli: {bad} is left out: ")
+        assert said in line
+        assert "/other" in result.stdout.decode()
     # the first is looked at before any photograph is
     alone = measure(album, "--model", tmp_path / "odd.safetensors", "--compare", "lite")
     assert (alone.code, alone.stdout) == (1, b"")

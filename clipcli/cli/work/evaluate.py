@@ -20,7 +20,14 @@ from clipcli.cli.work.labels import (
 )
 from clipcli.cli.work.report import Report
 from clipcli.cli.work.tables import print_tables, tables_text
-from clipcli.errors import ExitCode, ModelError, UsageError, one_line
+from clipcli.errors import (
+    CheckpointError,
+    DownloadError,
+    ExitCode,
+    ModelError,
+    UsageError,
+    one_line,
+)
 from clipcli.evaluation import measure, page, predictions, tables
 from clipcli.evaluation.judge import TOP_K, judge
 from clipcli.evaluation.measure import Evaluation
@@ -65,13 +72,14 @@ def evaluate(
     check_several_labels(data.labelled, run.labels)
     if run.empty:
         logger.info(f"labels without a photograph: {', '.join(run.empty)}")
-    check_models([name for name in models[1:] if name], model.cache_dir, data.quiet)
+    models, left_out = _usable(models, model.cache_dir, data.quiet)
     with ExitStack() as files:  # known to be writable before it starts
         figures_file, page_file, predictions_file = (
             None if path is None else files.enter_context(PartFile(Path(path)))
             for path in written.values()
         )
         evaluations, failed, code = _measure(run, models, template_sets, taught, data.failures)
+        code = max(code, ExitCode.PARTLY_READ if left_out else ExitCode.OK)
         source = None if taught is None else taught.source
         if page_file is not None:
             page_file.write(page.page(evaluations).encode())
@@ -85,6 +93,21 @@ def evaluate(
     else:
         print_tables(_parts(evaluations, format, source), format)
     return code
+
+
+def _usable(
+    models: Sequence[str | None], cache_dir: str | None, quiet: bool
+) -> tuple[list[str | None], bool]:
+    """The models without later ones that are damaged or cannot be fetched, and whether there are
+    any. Raises ModelError for a name that is none: that was typed wrong."""
+    usable = [*models[:1]]
+    for name in models[1:]:
+        try:
+            check_models([name] if name else [], cache_dir, quiet)
+            usable.append(name)
+        except (CheckpointError, DownloadError) as error:
+            logger.warning(f"{name} is left out: {error}")
+    return usable, len(usable) < len(models)
 
 
 def _read_taught(eval: EvalOptions, data: LabelledOptions) -> LabelRequest | None:
