@@ -74,7 +74,8 @@ def _images(vision: VisionTransformerConfig | ResNetConfig | EfficientNetLiteCon
 
 
 def _transformer(config: TransformerConfig) -> str:
-    shape = f"{config.layers} layers, width {config.width}, {config.heads} heads"
+    heads = "1 head" if config.heads == 1 else f"{config.heads} heads"
+    shape = f"{config.layers} layers, width {config.width}, {heads}"
     return f"{shape}, {config.activation}"
 
 
