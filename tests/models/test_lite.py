@@ -37,7 +37,7 @@ def test_labels_without_evidence_are_named_once(cli: Cli, example_photos: Path) 
     result = cli("classify", example_photos, "--labels", labels, "--model", "lite")
     (warning,) = [line for line in result.stderr.splitlines() if "no evidence" in line]
     assert "lite has no evidence for invoice, joy, honesty:" in warning
-    assert "--model ViT-B/32" in warning
+    assert "--model datacomp-b32-256" in warning
 
 
 def test_dog_cat_tiger_are_known(cli: Cli, example_photos: Path) -> None:
