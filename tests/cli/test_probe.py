@@ -20,19 +20,6 @@ Cli = Callable[..., Result]
 CIFAR = SHARED / "reference" / "cifar"
 
 
-@pytest.fixture
-def labelled(example_photos: Path, tmp_path: Path) -> Path:
-    """Two labels with three photographs each."""
-    for label, names in {
-        "living_thing": ("cat", "astronaut", "photographer"),
-        "thing": ("coffee", "rocket", "galaxies"),
-    }.items():
-        (tmp_path / "labelled" / label).mkdir(parents=True)
-        for name in names:
-            shutil.copy(example_photos / f"{name}.jpg", tmp_path / "labelled" / label)
-    return tmp_path / "labelled"
-
-
 def test_a_folder_becomes_a_probe_that_names_its_model(
     cli: Cli, lite: str, labelled: Path, tmp_path: Path
 ) -> None:

@@ -30,18 +30,6 @@ def siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_siglip(tmp_path_factory.mktemp("models") / "siglip2")
 
 
-@pytest.fixture
-def labelled(example_photos: Path, tmp_path: Path) -> Path:
-    for label, names in {
-        "living thing": ("cat", "astronaut", "photographer"),
-        "thing": ("coffee", "rocket", "galaxies"),
-    }.items():
-        (tmp_path / "labelled" / label).mkdir(parents=True)
-        for name in names:
-            shutil.copy(example_photos / f"{name}.jpg", tmp_path / "labelled" / label)
-    return tmp_path / "labelled"
-
-
 def test_probabilities_are_a_sigmoid_of_each_cosine(
     cli: Cli, either: Path, example_photos: Path
 ) -> None:
