@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.embedding.cache import upkeep
 from clipcli.embedding.cache.photos import PhotoMemory
 from clipcli.embedding.cache.specs import SpecMemory
 from clipcli.embedding.cache.store import FILE_NAME, Cache
@@ -187,6 +186,8 @@ class Embedder:
 
 def _n_photos_known(name: str, cache_dir: str | os.PathLike[str] | None) -> int:
     """Of how many photographs the embeddings by the model of this name are remembered."""
+    from clipcli.embedding.cache import upkeep  # when the default has changed, and then alone
+
     path = catalogue.cache_root(cache_dir) / FILE_NAME
     if not path.exists():
         return 0

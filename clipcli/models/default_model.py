@@ -18,7 +18,7 @@ from pathlib import Path
 from clipcli.errors import CacheError, DownloadError, OutputError, UsageError
 from clipcli.files.part_file import write_whole
 from clipcli.files.user_folder import user_folder
-from clipcli.models import catalogue, hub
+from clipcli.models import catalogue
 from clipcli.models.fetch import OnProgress
 from clipcli.models.snapshots import find_on_disk
 
@@ -112,6 +112,8 @@ def resolve_auto(
             return PREFERRED
         if find_on_disk(FORMER, root):
             instead = FORMER
+        from clipcli.models import hub  # not needed where a model is on disk
+
         reason = hub.why_unavailable(on_hub)
         if reason is None:
             n_photos = n_known(FORMER) if n_known is not None and instead == FORMER else 0

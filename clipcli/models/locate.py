@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from clipcli.errors import CheckpointError, ModelError
-from clipcli.models import catalogue, hub
+from clipcli.models import catalogue
 from clipcli.models.fetch import OnProgress, fetch
 
 # what a directory may hold, in the order in which they are looked for
@@ -37,6 +37,8 @@ def locate(
     if name is not None:
         root = catalogue.cache_root(cache_dir)
         if on_hub := catalogue.find_on_hub(name):
+            from clipcli.models import hub  # a path or one of the nine needs none of it
+
             return Path(hub.fetch(on_hub, root, on_progress).folder)
         published = catalogue.find_published(name)
         assert published is not None

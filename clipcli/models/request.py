@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from clipcli.models import catalogue, default_model, hub
+from clipcli.models import catalogue, default_model
 from clipcli.models.fetch import OnProgress
 from clipcli.records import Activation, Precision
 
@@ -64,6 +64,8 @@ class ModelRequest:
         if name is None:
             return self
         if on_hub := catalogue.find_on_hub(name):
+            from clipcli.models import hub  # a path or one of the nine needs none of it
+
             root = catalogue.cache_root(self.cache_dir)
             name = on_hub.at(hub.fetch(on_hub, root, on_progress).commit)
         return replace(self, name_or_path=name)
