@@ -109,6 +109,13 @@ class Classified(_Answer):
     middle_only: bool = False
     recalled: bool = False
     scoring: Scoring = "softmax"
+    moved_to: str | None = None  # where the file goes, whose path stays what it was
+
+    @property
+    def standing(self) -> tuple[Prediction, ...]:
+        """The labels that are meant to stand: accepted, and no name for a photograph that fits
+        none."""
+        return tuple(one for one in self.predictions if one.is_accepted and not one.is_unknown)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from clipcli.cli.options import (
     TableFormatOption,
     Template,
     Templates,
-    takes,
 )
+from clipcli.cli.takes import takes
 
 
 @dataclass(frozen=True)

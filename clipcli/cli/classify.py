@@ -8,11 +8,13 @@ from clipcli.cli.options import (
     OutputOptions,
     Paths,
     PhotoOptions,
-    takes,
 )
+from clipcli.cli.sort_options import SortOptions
+from clipcli.cli.tag_options import TagOptions
+from clipcli.cli.takes import takes
 
 
-@takes(LabelOptions, PhotoOptions, ModelOptions, OutputOptions)
+@takes(LabelOptions, PhotoOptions, ModelOptions, OutputOptions, TagOptions, SortOptions)
 def classify(
     *,
     paths: Paths = None,
@@ -20,6 +22,8 @@ def classify(
     model: ModelOptions,
     photo: PhotoOptions,
     out: OutputOptions,
+    tag: TagOptions,
+    sort: SortOptions,
 ) -> int:
     """Label photographs with your own words.
 
@@ -28,4 +32,4 @@ def classify(
     """
     from clipcli.cli.work import classify as work
 
-    return work.classify(paths, label, model, photo, out)
+    return work.classify(paths, label, model, photo, out, tag, sort)

@@ -14,8 +14,8 @@ from clipcli.cli.options import (
     Probe,
     Template,
     Templates,
-    takes,
 )
+from clipcli.cli.takes import takes
 
 EvalFormat = Literal["table", "csv", "latex", "json"]
 

@@ -23,10 +23,16 @@ LABELS = "Labels"
 LEARNING = "Learning"
 MEASURING = "Measuring"
 OUTPUT = "Output"
+KEYWORDS = "Labels into photographs"
+SORTING = "Photographs into folders"
+UPDATING = "Kept up to date"
 PHOTOS = "Which photographs"
 MODEL = "Model"
 FINE_POINTS = "Fine points"
-PANELS = (SEARCH, TEXTS, LABELS, LEARNING, MEASURING, OUTPUT, PHOTOS, MODEL, FINE_POINTS)
+PANELS = (
+    *(SEARCH, TEXTS, LABELS, LEARNING, MEASURING, OUTPUT, KEYWORDS, SORTING, UPDATING),
+    *(PHOTOS, MODEL, FINE_POINTS),
+)
 
 COMMON = ("labels", "labels_file", "output", "format")  # first in their panels
 FEW_OPTIONS = 10  # need no panels

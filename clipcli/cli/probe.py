@@ -16,8 +16,8 @@ from clipcli.cli.options import (
     TableFormatOption,
     Template,
     Templates,
-    takes,
 )
+from clipcli.cli.takes import takes
 from clipcli.errors import UsageError
 
 probe_app = App(invoke_without_command=True)

@@ -18,8 +18,8 @@ from clipcli.cli.options import (
     TableFormatOption,
     Template,
     Templates,
-    takes,
 )
+from clipcli.cli.takes import takes
 from clipcli.errors import UsageError
 
 prompts_app = App(invoke_without_command=True)

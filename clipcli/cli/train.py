@@ -15,8 +15,8 @@ from clipcli.cli.options import (
     PathColumn,
     Quiet,
     Workers,
-    takes,
 )
+from clipcli.cli.takes import takes
 
 Tower = Literal["image", "text"]
 Mixed = Literal["auto", "fp32", "fp16", "bf16"]

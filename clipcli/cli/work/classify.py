@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from clipcli.cli.options import LabelOptions, ModelOptions, OutputOptions, PhotoOptions
+from clipcli.cli.sort_options import SortOptions
+from clipcli.cli.tag_options import TagOptions
 from clipcli.cli.work import output
 from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
 from clipcli.cli.work.labels import read_label_request
@@ -22,6 +24,8 @@ def classify(
     model: ModelOptions,
     photo: PhotoOptions,
     out: OutputOptions,
+    tag: TagOptions,
+    sort: SortOptions,
 ) -> int:
     if not paths and label == LabelOptions():
         raise UsageError(

@@ -19,7 +19,7 @@ from clipcli.cli.work.output import check_fallback, maker_of
 from clipcli.cli.work.report import Report
 from clipcli.embedding.embedder import Embedder
 from clipcli.embedding.local import RunOptions
-from clipcli.errors import ExitCode, OutputError, UsageError
+from clipcli.errors import ExitCode, ModelError, OutputError, UsageError
 from clipcli.files.part_file import write_whole
 from clipcli.files.rows import PASSED_OVER_COLUMNS, Writer, csv_line
 from clipcli.files.suffixes import check_suffix
@@ -117,7 +117,8 @@ def check_models(names: Sequence[str], cache_dir: str | None, quiet: bool) -> No
 class PhotoRun:
     """Files that were found, and the model that is opened when one of them needs it.
 
-    remark: what the summary says of its answers.
+    remark: what the summary says of its answers. only_wanted: an option under which no other
+    model may answer than the one wanted, since its answers act.
     """
 
     found: list[FoundFile]
@@ -125,6 +126,7 @@ class PhotoRun:
     photo: PhotoOptions
     report: Report
     remark: str = field(default="", kw_only=True)
+    only_wanted: str | None = field(default=None, kw_only=True)
     # of a probe, a calibration or embeddings that are used
     made_by: MadeBy | None = field(default=None, kw_only=True)
 
@@ -148,12 +150,18 @@ class PhotoRun:
         )
         quiet = self.report.quiet
         with progress.of_download(quiet) as on_progress:
-            return Embedder.open(
+            embedder = Embedder.open(
                 request,
                 remember=model.cache,
                 on_progress=on_progress,
                 while_opening=partial(progress.of_opening, quiet=quiet),
             )
+        if self.only_wanted and name.lower() == AUTO and is_fallback(embedder.spec.name):
+            raise ModelError(
+                f"{self.only_wanted}: not with {embedder.spec.name}, which nobody asked for;"
+                f" nothing was changed; give --model {embedder.spec.name} if that is all right"
+            )
+        return embedder
 
     @cached_property
     def options(self) -> RunOptions:

@@ -65,6 +65,17 @@ def read_label_request(options: LabelOptions) -> LabelRequest:
     )
 
 
+def check_none_can_win(options: LabelOptions, option: str) -> None:
+    """Raises UsageError for `option`, which lets labels act, where some label always wins: a wrong
+    tag is worse than none."""
+    taught = options.calibration is not None or options.probe is not None
+    if not (options.multi_label or taught or options.min_probability is not None):
+        raise UsageError(
+            f"{option}: one label wins on every photograph, whether or not it is there; give"
+            " --min-probability (0 takes them all), --multi-label, --calibration or --probe"
+        )
+
+
 def read_labels(labels: Sequence[str] | None, labels_file: str | None) -> list[Label] | None:
     """The labels that one of the two options names, if one was given."""
     if labels is not None and labels_file is not None:
