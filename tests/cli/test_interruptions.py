@@ -113,6 +113,29 @@ def test_a_line_is_written_once_where_a_signal_follows_its_bytes() -> None:
         assert len(lines) == len({*lines}) > 20
 
 
+def test_no_lock_stays_taken_where_a_signal_follows_its_taking() -> None:
+    """A thread that has a result for the run would wait for that lock, and the run for it."""
+    program = (
+        "import os, signal, sys, threading; from clipcli.cli.stopping import stop_at\n"
+        "from clipcli.errors import StoppedError\n"
+        "changed = threading.Condition()\n"
+        "def profile(frame, event, argument):\n"
+        "    if event == 'c_return' and frame.f_code is threading.Condition.__enter__.__code__:\n"
+        "        sys.setprofile(None); os.kill(os.getpid(), signal.SIGINT)\n"
+        "def work():\n"
+        "    sys.setprofile(profile)\n"
+        "    while True:\n"
+        "        with changed: pass\n"
+        "stop_at(signal.SIGINT, StoppedError('interrupted', 130), work)\n"
+        "try: work()\n"
+        "except StoppedError: print('stopped', flush=True)\n"
+        "def take(): print('free' if changed.acquire(blocking=False) else 'taken')\n"
+        "other = threading.Thread(target=take); other.start(); other.join()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["stopped", "free"], done.stderr
+
+
 def test_what_hangs_while_it_is_put_away_is_stopped_by_a_second_signal() -> None:
     program = (
         "import signal, time; from clipcli.cli.stopping import stop_at\n"
