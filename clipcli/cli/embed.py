@@ -40,7 +40,8 @@ def embed(
 ) -> int:
     """Turn photographs, or texts, into unit vectors.
 
-    The suffix of --output decides: .npy (with a .jsonl of paths), .npz, .safetensors, .csv, .jsonl.
+    The suffix of --output decides: .npy (with a .jsonl of paths), .npz, .safetensors, .parquet,
+    .csv, .tsv, .jsonl.
 
     Example: clipcli embed photos/ -o photos.npy
     Example: clipcli embed --text "a dog in the snow" --format jsonl

@@ -1,7 +1,8 @@
-"""Records to lines of CSV, JSON, JSON Lines, or bare paths.
+"""Records to lines of CSV, TSV, JSON, JSON Lines, or bare paths.
 
 A new format of rows is a class, a line of `ROW_WRITERS`, and a choice of --format in `RowFormat`.
-Tables for people are in `table_rows.py`, which needs Rich.
+Tables for people are in `table_rows.py`, which needs Rich, and Parquet in `parquet_rows.py`, which
+needs pyarrow.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from clipcli.records import Classified, Embedded, EmbeddedText, Failure, Match, 
 if TYPE_CHECKING:
     from clipcli.records import Embedding, Prediction
 
-RowFormat = Literal["csv", "json", "jsonl", "table"]
+RowFormat = Literal["csv", "tsv", "json", "jsonl", "parquet", "table"]
 CLASSIFY_COLUMNS = (
     *("path", "rank", "label", "probability", "similarity"),
     *("accepted", "scoring", "model"),  # what comes later goes behind
@@ -48,7 +49,9 @@ class _Echo:
         return line
 
 
-_CSV: Any = csv.writer(_Echo())  # its `writerow` gives what `write` gives: the line
+# their `writerow` gives what `write` gives: the line
+_CSV: Any = csv.writer(_Echo())
+_TSV: Any = csv.writer(_Echo(), "excel-tab")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -113,11 +116,21 @@ class RowWriter(ABC):
 class CsvWriter(RowWriter):
     """A header and rows; failures have none."""
 
+    _line_writer = _CSV
+
     def _start(self) -> str:
-        return csv_line(self._columns)
+        return csv_line(self._columns, writer=self._line_writer)
 
     def _text(self, record: Record) -> str:
-        return "".join(csv_line(row, self._is_terminal) for row in csv_rows(record))
+        rows = csv_rows(record)
+        return "".join(csv_line(row, self._is_terminal, self._line_writer) for row in rows)
+
+
+class TsvWriter(CsvWriter):
+    """The same with tabs. Quotes, as in CSV, are only round names with a tab, a quote or a line
+    end: pandas, R and Excel take them off, and `cut` finds all other rows as they are."""
+
+    _line_writer = _TSV
 
 
 class JsonWriter(RowWriter):
@@ -163,6 +176,7 @@ class NulWriter(PathsWriter):
 
 ROW_WRITERS: dict[str, type[RowWriter]] = {
     "csv": CsvWriter,
+    "tsv": TsvWriter,
     "json": JsonWriter,
     "jsonl": JsonLinesWriter,
     "paths": PathsWriter,
@@ -172,9 +186,8 @@ ROW_WRITERS: dict[str, type[RowWriter]] = {
 
 def row_formats(record: type[Record]) -> list[str]:
     """The choices of --format for such records, the usual one of a pipe first."""
-    if record is Embedded:
-        return ["csv", "jsonl"]
-    return ["csv", "jsonl", "table"] if record is EmbeddedText else [*get_args(RowFormat)]
+    left_out = {Embedded: ("json", "table"), EmbeddedText: ("json",), Match: ("parquet",)}
+    return [name for name in get_args(RowFormat) if name not in left_out.get(record, ())]
 
 
 def json_text(value: object) -> str:
@@ -186,12 +199,12 @@ def json_text(value: object) -> str:
     return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def csv_line(values: Sequence[object], is_shown: bool = False) -> str:
+def csv_line(values: Sequence[object], is_shown: bool = False, writer: Any = _CSV) -> str:
     """is_shown: to a person at a terminal, where each row is one line."""
     if is_shown:
         values = [one_line(str(value)) for value in values]
     # its line end is \r\n, or it would not quote \r
-    line: str = _CSV.writerow(values)
+    line: str = writer.writerow(values)
     return line.removesuffix("\r\n") + "\n"
 
 

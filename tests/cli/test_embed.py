@@ -112,8 +112,8 @@ def test_an_empty_folder_writes_no_file(embed: Cli, tmp_path: Path) -> None:
         ((), "no PATH"),
         (("photos", "-o", "x.npy", "--format", "csv"), "ask for two formats"),
         (("photos", "--dtype", "float16"), "--dtype float16 is for .npy, .npz, .safetensors"),
-        (("photos", "-o", "x.parquet"), "suffix .parquet"),
-        (("photos", "--format", "json"), "expected csv or jsonl"),
+        (("photos", "-o", "x.feather"), "suffix .feather"),
+        (("photos", "--format", "json"), "expected csv, tsv, jsonl or parquet"),
     ],
 )
 def test_what_cannot_work_is_refused(embed: Cli, arguments: tuple[str, ...], message: str) -> None:

@@ -94,7 +94,7 @@ def test_a_format_that_is_asked_for_is_given(
 def test_vectors_of_photographs_stay_csv(terminal: Terminal, album: Path) -> None:
     vectors = ("embed", album / "cat.jpg", "--model", "lite", "--quiet")
     assert terminal.run(*vectors)[1].startswith("path,e0,e1,")
-    expected = "clipcli: --format table: expected csv or jsonl\n"
+    expected = "clipcli: --format table: expected csv, tsv, jsonl or parquet\n"
     assert terminal.run(*vectors, "--format", "table") == (2, expected)
 
 

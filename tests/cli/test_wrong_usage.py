@@ -31,7 +31,10 @@ Cli = Callable[..., Result]
         ("classify p --top-k five", "--top-k five: expected a whole number from 1"),
         ("classify p --min-probability 2", "--min-probability 2: expected a number from 0 to 1"),
         ("classify p --max-megapixels x", "--max-megapixels x: expected a number from 0"),
-        ("classify p --format xml", "--format xml: expected csv, json, jsonl or table"),
+        (
+            "classify p --format xml",
+            "--format xml: expected csv, tsv, json, jsonl, parquet or table",
+        ),
         ("classify p --fit crp", "--fit crp: expected crop, pad or squash"),
         ("classify", "no PATH and no labels; expected as in: clipcli classify photos/ --labels "),
         ("similar", "no QUERY; expected a photograph, or words; as in: clipcli similar "),

@@ -12,7 +12,7 @@ from clipcli.errors import UsageError
 from clipcli.files.suffixes import check_suffix
 
 Cli = Callable[..., Result]
-ROWS = ".csv, .json or .jsonl"
+ROWS = ".csv, .tsv, .json, .jsonl or .parquet"
 
 
 @pytest.mark.parametrize("path", [None, "labels", "out.txt", "a.CSV", "v1.2", "x.csv.part", "a/.x"])
@@ -35,7 +35,12 @@ def test_every_command_refuses_what_it_does_not_write(
     for command, option, path, expected in (
         (("classify", example_photos, *labels), "--output", "x.xlsx", ROWS),
         (("classify", example_photos, *labels), "--failures", "x.json", ".csv"),
-        (("similar", "a cat", example_photos), "--output", "x.tsv", ROWS),
+        (
+            ("similar", "a cat", example_photos),
+            "--output",
+            "x.parquet",
+            ".csv, .tsv, .json or .jsonl",
+        ),
         (("eval", example_photos), "--output", "r.pdf", ".json, .csv or .tex"),
         (("eval", example_photos), "--report", "r.pdf", ".html or .htm"),
         (("calibrate", example_photos), "--output", "x.csv", ".json"),
@@ -49,9 +54,9 @@ def test_every_command_refuses_what_it_does_not_write(
         assert result.stderr == (
             f"clipcli: {option} {path}: {suffix} is not written; expected {expected}\n"
         )
-    embedded = cli("embed", example_photos, "-o", "x.parquet")
+    embedded = cli("embed", example_photos, "-o", "x.feather")
     assert embedded.code == 2
-    assert "x.parquet: suffix .parquet; expected .npy, .npz, .safetensors, .csv" in embedded.stderr
+    assert "x.feather: suffix .feather; expected .npy, .npz, .safetensors, .csv" in embedded.stderr
     assert list(tmp_path.iterdir()) == []
 
 

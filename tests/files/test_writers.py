@@ -189,6 +189,15 @@ def test_csv_fields_are_quoted_where_they_must_be() -> None:
     )
 
 
+def test_tsv_is_csv_with_tabs_and_quotes_only_what_needs_it() -> None:
+    assert written("tsv", CAT, FAILED) == written("csv", CAT).replace(b",", b"\t")
+    assert b"\na, b's.jpg\t1\t" in written("tsv", Match("a, b's.jpg", 1, 0.5, LITE))
+    for name in ODD_NAMES:
+        text = written("tsv", Match(name, 1, 0.5, LITE)).decode("utf-8", "surrogateescape")
+        _, row = csv.reader(io.StringIO(text, newline=""), delimiter="\t")
+        assert row == [name, "1", "0.500000", "lite"]
+
+
 STDOUT = """
 import sys
 from clipcli.errors import ClipcliError, ClosedPipeError
@@ -236,10 +245,11 @@ def test_full_device_behind_stdout_is_one_line() -> None:
 
 
 def test_every_choice_of_format_is_for_some_records() -> None:
-    assert {*get_args(RowFormat)} - {"table"} < {*ROW_WRITERS}
-    assert row_formats(Classified) == row_formats(Match) == [*get_args(RowFormat)]
-    assert row_formats(Embedded) == ["csv", "jsonl"]
-    assert row_formats(EmbeddedText) == ["csv", "jsonl", "table"]
+    assert {*get_args(RowFormat)} - {"parquet", "table"} < {*ROW_WRITERS}
+    assert row_formats(Classified) == [*get_args(RowFormat)]
+    assert row_formats(Match) == ["csv", "tsv", "json", "jsonl", "table"]
+    assert row_formats(Embedded) == ["csv", "tsv", "jsonl", "parquet"]
+    assert row_formats(EmbeddedText) == ["csv", "tsv", "jsonl", "parquet", "table"]
 
 
 def test_writing_needs_neither_a_picture_library_nor_rich(tmp_path: Path) -> None:

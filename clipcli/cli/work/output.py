@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -25,17 +26,33 @@ from clipcli.records import Failure, MadeBy, Record
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
+_NAMES_NO_MODEL = (
+    *(OSError, ValueError, KeyError, TypeError, ImportError),  # pyarrow too may be missing
+    *(csv.Error, EmbeddingFileError),
+)
 MAX_HEAD_BYTES = 1 << 16  # of a file whose rows name their model
 
 
 def choose_format(out: OutputOptions, record: type[Record]) -> str:
     """The format asked for, or the one that --output's suffix names, or the usual one: a table at
     a terminal, CSV elsewhere."""
-    allowed = row_formats(record)
-    if out.format in allowed:
+    format = _chosen_format(out, row_formats(record))
+    if format == "parquet":
+        asked_for = f"--output {out.output}" if out.output else "--format parquet"
+        if find_spec("pyarrow") is None:
+            advice = 'install it with: pip install "clipcli[parquet]"'
+            raise UsageError(f"{asked_for}: Parquet needs the package pyarrow; {advice}")
+        if out.output is None and sys.stdout.isatty():
+            raise UsageError(f"{asked_for}: not for a terminal; pass -o FILE.parquet")
+    return format
+
+
+def _chosen_format(out: OutputOptions, allowed: Sequence[str]) -> str:
+    if out.format is not None and out.format in allowed:
         return out.format
     if out.format:
-        raise UsageError(f"--format {out.format}: expected {' or '.join(allowed)}")
+        *others, last = allowed
+        raise UsageError(f"--format {out.format}: expected {', '.join(others)} or {last}")
     if out.output is None:
         return "table" if "table" in allowed and sys.stdout.isatty() else allowed[0]
     by_suffix = [name for name in allowed if name != "table"]
@@ -88,14 +105,20 @@ def maker_of(path: str | None) -> Maker | None:
     in CSV do."""
     if path is None or not os.path.isfile(path):
         return None
-    with suppress(OSError, ValueError, csv.Error, EmbeddingFileError):
+    with suppress(*_NAMES_NO_MODEL):
         if Path(path).suffix in embedding_file.SUFFIXES:
             header = embedding_file.read(Path(path)).header
             return Maker(header.model, header.sha256)
+        if Path(path).suffix.lower() == ".parquet":
+            from clipcli.files import parquet_rows
+
+            made_by = parquet_rows.made_by(path)
+            return Maker(made_by.model, made_by.fingerprint)
         with open(path, "rb") as file:
             text = file.read(MAX_HEAD_BYTES).decode("utf-8", "surrogateescape")
         if not text.startswith(("{", "[")):
-            row = next(csv.DictReader(io.StringIO(text, newline="")), {})
+            delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+            row = next(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter), {})
             return Maker(row["model"]) if row.get("model") else None
         for line in text.removeprefix("[").splitlines():  # of failures, which name none, too
             fields = json.loads(line.removesuffix(",") or "{}")
@@ -120,5 +143,10 @@ def open_rows(
             from clipcli.files import table_rows  # with Rich, which nothing else of this needs
 
             yield table_rows.open_table(destination, contents)
+        elif format == "parquet":
+            from clipcli.files import parquet_rows  # with pyarrow, likewise
+
+            with parquet_rows.open_parquet(destination, columns) as writer:
+                yield writer
         else:
             yield ROW_WRITERS[format](destination, columns)
