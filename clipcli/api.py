@@ -15,7 +15,7 @@ from clipcli.models import catalogue
 from clipcli.models.locate import locate
 from clipcli.photos import find
 from clipcli.photos.preprocess import ImageTransform
-from clipcli.records import Classified, Embedded, Failure, Match, PassedOver
+from clipcli.records import Classified, Embedded, Failure, Match, PassedOver, RawFiles
 from clipcli.search.query import QueryPart, encode_query
 from clipcli.search.similar import similar_photos
 
@@ -75,13 +75,14 @@ def classify(
     top_k: int = 1,
     recursive: bool = True,
     exclude: Sequence[str] = (),
+    raw: RawFiles = "alone",
     options: RunOptions = RunOptions(),
 ) -> Iterator[Classified | Failure | PassedOver]:
     """The best labels of each photograph in files and folders.
 
     labels: words, to be put into `templates`; or a `LabelRequest`, with all that `clipcli
     classify` can do; or a labeller. encoder: an `Encoder`, or an `Embedder`, which knows what was
-    encoded before.
+    encoded before. raw: "always" tries a camera's raw file beside its JPEG too.
     Every file ends as one record; one that cannot be read is a `Failure`, not an exception.
     Raises UsageError for labels or templates that cannot work.
     """
@@ -93,7 +94,7 @@ def classify(
         )
     if isinstance(labels, LabelRequest):
         labels = open_labeller(labels, embedder, options)
-    return classify_photos(_find(paths, recursive, exclude), embedder, labels, options)
+    return classify_photos(_find(paths, recursive, exclude, raw), embedder, labels, options)
 
 
 def embed(
@@ -102,10 +103,11 @@ def embed(
     *,
     recursive: bool = True,
     exclude: Sequence[str] = (),
+    raw: RawFiles = "alone",
     options: RunOptions = RunOptions(),
 ) -> Iterator[Embedded | Failure | PassedOver]:
     """The embedding of each photograph in files and folders: unit float32 [d]."""
-    return _embedder(encoder).embed_photos(_find(paths, recursive, exclude), options)
+    return _embedder(encoder).embed_photos(_find(paths, recursive, exclude, raw), options)
 
 
 def similar(
@@ -118,6 +120,7 @@ def similar(
     min_similarity: float = -1.0,
     recursive: bool = True,
     exclude: Sequence[str] = (),
+    raw: RawFiles = "alone",
     options: RunOptions = RunOptions(),
 ) -> Iterator[Match | Failure]:
     """The photographs nearest to a photograph, or with `is_text` to words, best first.
@@ -128,7 +131,7 @@ def similar(
     embedder = _embedder(encoder)
     return similar_photos(
         encode_query([part], embedder, options),
-        embedder.embed_photos(_find(paths, recursive, exclude), options),
+        embedder.embed_photos(_find(paths, recursive, exclude, raw), options),
         top_k=top_k,
         min_similarity=min_similarity,
         leave_out=[] if is_text else [query],
@@ -139,8 +142,10 @@ def _embedder(encoder: Encoder | Embedder) -> Embedder:
     return encoder if isinstance(encoder, Embedder) else Embedder.of(encoder)
 
 
-def _find(paths: Paths, recursive: bool, exclude: Sequence[str]) -> Iterator[find.FoundFile]:
+def _find(
+    paths: Paths, recursive: bool, exclude: Sequence[str], raw: RawFiles
+) -> Iterator[find.FoundFile]:
     typed = [paths] if isinstance(paths, str | os.PathLike) else paths
     return find.find_photos(
-        [os.fspath(path) for path in typed], recursive=recursive, exclude=exclude
+        [os.fspath(path) for path in typed], recursive=recursive, exclude=exclude, raw=raw
     )

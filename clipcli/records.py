@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Embedding = NDArray[np.float32]
 
 Fit = Literal["crop", "pad", "squash"]  # crop: as the model was trained, of most the middle
+RawFiles = Literal["alone", "always"]  # alone: where no JPEG of their name lies beside them
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 Activation = Literal["quickgelu", "gelu", "gelu_tanh"]
 Scoring = Literal["softmax", "sigmoid", "presence", "calibrated", "probe"]
@@ -52,7 +53,8 @@ class Photo:
 
 @dataclass(frozen=True)
 class PassedOver:
-    """A file in a folder that is no photograph, and why: hidden, excluded, of another suffix."""
+    """A file in a folder that is not looked at, and why: hidden, excluded, of a suffix that is no
+    picture's, the raw file of a JPEG."""
 
     path: str
     reason: str = ""

@@ -23,13 +23,14 @@ Tag = tuple[int, int, list[int]]  # number, type, values; of rationals numerator
 
 
 def jpeg(pixels: NDArray[np.uint8], orientation: int | None = None) -> bytes:
-    """A preview of uint8 [h, w, 3] as it is given, with or without a word on how it lies."""
+    """A preview of uint8 [h, w, 3] as it is given, which says how it lies, or nothing of that."""
     exif = Image.Exif()
     if orientation is not None:
         exif[0x0112] = orientation
     written = io.BytesIO()
     Image.fromarray(pixels).save(written, "JPEG", quality=95, subsampling=0, exif=exif)
-    return written.getvalue()
+    start, jfif, rest = np.split(np.frombuffer(written.getvalue(), np.uint8), [2, 20])
+    return (start if orientation else np.append(start, jfif)).tobytes() + rest.tobytes()
 
 
 def bayer(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:

@@ -82,6 +82,7 @@ ALIASES = {
     "EmbeddedOrNot",
     "Paths",
     "Precision",
+    "RawFiles",
     "Resample",
     "ResizeRule",
     "Scoring",

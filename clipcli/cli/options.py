@@ -10,11 +10,14 @@ import typer
 
 from clipcli.cli.help import FINE_POINTS, LABELS, MODEL, OUTPUT, PHOTOS, in_panel, one_of
 from clipcli.files.rows import RowFormat
-from clipcli.records import Activation, Fit, Precision
+from clipcli.records import Activation, Fit, Precision, RawFiles
 
 Paths = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PATH...", help="Photographs, folders, or - for a list on stdin."),
+    typer.Argument(
+        metavar="PATH...",
+        help="Photographs (their first page or frame), folders, or - for a list on stdin.",
+    ),
 ]
 Quiet = Annotated[bool, in_panel(OUTPUT, "--quiet", "-q", help="Say nothing but what went wrong.")]
 Labels = Annotated[
@@ -257,6 +260,14 @@ class PhotoOptions:
     exclude: Annotated[
         list[str] | None, in_panel(PHOTOS, metavar="GLOB", help="Pass over such names; repeatable.")
     ] = None
+    raw: Annotated[
+        RawFiles,
+        in_panel(
+            PHOTOS,
+            metavar=one_of(RawFiles),
+            help="Camera raw files: those with no JPEG or HEIC of their name beside them, or all.",
+        ),
+    ] = "alone"
     null: Annotated[
         bool,
         in_panel(PHOTOS, "--null", "-0", help="Paths on stdin and stdout end with a NUL."),

@@ -12,10 +12,11 @@ from fnmatch import fnmatchcase
 from typing import BinaryIO
 
 from clipcli.errors import UsageError
-from clipcli.photos.formats import is_picture, why_unreadable
-from clipcli.records import Failure, PassedOver, Photo
+from clipcli.photos.formats import is_paired, is_picture, is_raw, why_unreadable
+from clipcli.records import Failure, PassedOver, Photo, RawFiles
 
 FoundFile = Photo | PassedOver | Failure
+_Level = tuple[Iterator[os.DirEntry[str] | Failure], str, str, str, dict[str, str]]
 NO_PHOTOGRAPH = "no photograph in this folder"
 
 
@@ -39,17 +40,19 @@ def find_photos(
     *,
     recursive: bool = True,
     exclude: Sequence[str] = (),
+    raw: RawFiles = "alone",
     empty_fails: bool = False,
 ) -> Iterator[FoundFile]:
     """Files of all `paths` in their order, those of a folder by name, each file once.
 
     A path that is a file is always tried. In folders, hidden files, files that match one of the
     `exclude` globs (by name, or by path below the folder) and files whose suffix is no picture's
-    are passed over, and links to folders are not followed. What is passed over comes last: a later
-    path or link may still lead to it. With `empty_fails` a PATH that is a folder without a
+    are passed over, and links to folders are not followed. So is a camera's raw file beside a JPEG
+    or HEIC of the same name, unless `raw` is "always". What is passed over comes last: a later path
+    or link may still lead to it. With `empty_fails` a PATH that is a folder without a
     photograph is a `Failure`: it may be a disk that is not mounted.
     """
-    finder = _Finder(recursive, exclude)
+    finder = _Finder(recursive, exclude, raw)
     for path in paths:
         if not path:
             raise UsageError("an empty PATH; expected a file, a folder, or -")
@@ -118,9 +121,10 @@ def _identity(path: str) -> str:
 class _Finder:
     """Remembers what it met, so that no file is tried twice, or tried and then passed over."""
 
-    def __init__(self, recursive: bool, exclude: Sequence[str]) -> None:
+    def __init__(self, recursive: bool, exclude: Sequence[str], raw: RawFiles) -> None:
         self.recursive = recursive
         self.exclude = exclude
+        self.raw = raw
         self.n_tried = 0  # as often as they were met
         self.met: set[str] = set()
         self.left: dict[str, PassedOver] = {}  # by identity
@@ -139,10 +143,11 @@ class _Finder:
 
     def walk(self, top: str) -> Iterator[FoundFile]:
         """Files below a folder, by name; a folder's own files and sub-folders in one order."""
-        # of each open folder: entries left, path below `top`, identity, why its files are left out
-        levels = [(self._entries(top, False), "", _identity(top), "")]
+        # of each open folder: entries left, path below `top`, identity, why its files are left out,
+        # and its pictures by stem, each of which speaks for a raw file
+        levels = [self._level(top, "", _identity(top), "")]
         while levels:
-            entries, below, identity, outside = levels[-1]
+            entries, below, identity, outside, paired = levels[-1]
             entry = next(entries, None)
             if entry is None:
                 levels.pop()
@@ -150,29 +155,59 @@ class _Finder:
             if isinstance(entry, Failure):
                 yield from self.once(entry, identity)
                 continue
-            relative = f"{below}{os.sep}{entry.name}" if below else entry.name
+            relative = _below(below, entry.name)
             outside = outside or why_outside(entry.name, relative, self.exclude)
             # realpath of every file would take longer than listing the folder
             is_link = entry.is_symlink()
             identity = _identity(entry.path) if is_link else f"{identity}{os.sep}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 if self.recursive:
-                    deeper = self._entries(entry.path, bool(outside))
-                    levels.append((deeper, relative, identity, of_folder(outside)))
-            elif why := outside or _why_no_photograph(entry, is_link):
+                    levels.append(self._level(entry.path, relative, identity, of_folder(outside)))
+            elif why := outside or _why_no_photograph(entry, is_link) or _why_paired(entry, paired):
                 self.left.setdefault(identity, PassedOver(entry.path, why))
             else:
                 reason = why_unreadable(entry.name)
                 record = Failure(entry.path, reason) if reason else Photo(entry.path)
                 yield from self.once(record, identity)
 
-    def _entries(self, folder: str, is_outside: bool) -> Iterator[os.DirEntry[str] | Failure]:
+    def _level(self, folder: str, below: str, identity: str, outside: str) -> _Level:
+        entries = self._entries(folder, bool(outside))
+        return iter(entries), below, identity, outside, self._paired(entries, below)
+
+    def _entries(self, folder: str, is_outside: bool) -> list[os.DirEntry[str] | Failure]:
         try:
             with os.scandir(folder) as scan:
-                yield from sorted(scan, key=lambda entry: entry.name)
+                return [*sorted(scan, key=lambda entry: entry.name)]
         except OSError as error:
-            if not is_outside:
-                yield Failure(folder, f"folder cannot be read: {error.strerror}")
+            reason = f"folder cannot be read: {error.strerror}"
+            return [] if is_outside else [Failure(folder, reason)]
+
+    def _paired(self, entries: Sequence[os.DirEntry[str] | Failure], below: str) -> dict[str, str]:
+        """By stem, the pictures of a folder that are tried in place of a raw file."""
+        files = [entry for entry in entries if not isinstance(entry, Failure)]
+        if self.raw == "always" or not any(is_raw(entry.name) for entry in files):
+            return {}
+        return {
+            _stem(entry.name): entry.name
+            for entry in files
+            if is_paired(entry.name)
+            and not why_outside(entry.name, _below(below, entry.name), self.exclude)
+            and not _is_folder(entry)
+        }
+
+
+def _below(folder: str, name: str) -> str:
+    return f"{folder}{os.sep}{name}" if folder else name
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
+def _why_paired(entry: os.DirEntry[str], paired: dict[str, str]) -> str:
+    """Empty for what is no raw file, and for one that stands alone."""
+    picture = paired.get(_stem(entry.name)) if paired and is_raw(entry.name) else None
+    return f"raw of {picture}" if picture else ""
 
 
 def _why_no_photograph(entry: os.DirEntry[str], is_link: bool) -> str:

@@ -1,7 +1,8 @@
 """All that is known about kinds of picture files: their suffixes, Pillow's names, what to advise.
 
 A new kind of file takes a Pillow plugin, in a file of its own and registered in `readable_formats`
-as HEIF is, and its suffixes and its name in the lists here.
+as HEIF is, and its suffixes and its name in the lists here. Camera raw files are told by their
+suffix, since most begin as a TIFF does, and are read by `raw.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ RAW_SUFFIXES = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef"
     " .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
+PAIRED_SUFFIXES = HEIF_SUFFIXES | frozenset(".jpg .jpeg .jpe .jfif".split())  # beside a raw file
 OTHER_PICTURE_SUFFIXES = frozenset([".jxl"])
 PICTURE_SUFFIXES = READABLE_SUFFIXES | HEIF_SUFFIXES | RAW_SUFFIXES | OTHER_PICTURE_SUFFIXES
 
@@ -36,17 +38,30 @@ def is_picture(name: str) -> bool:
     return _suffix(name) in PICTURE_SUFFIXES
 
 
+def is_raw(name: str) -> bool:
+    """Whether the suffix is one of a camera's raw files."""
+    return _suffix(name) in RAW_SUFFIXES
+
+
+def is_paired(name: str) -> bool:
+    """Whether it may be what a camera made of a raw file of the same stem, readable here."""
+    return _suffix(name) in PAIRED_SUFFIXES and why_unreadable(name) is None
+
+
+def can_read_raw() -> bool:
+    """Whether the extra "raw" is installed."""
+    return find_spec("rawpy") is not None
+
+
 def why_unreadable(path: str) -> str | None:
     """Why this installation cannot read a picture of this suffix, and what to do; else None."""
     suffix = _suffix(path)
     if suffix in HEIF_SUFFIXES and find_spec("pillow_heif") is None:
         advice = 'install it with: pip install "clipcli[heif]"'
         return f"HEIF pictures need the package pillow-heif; {advice}"
-    if suffix in RAW_SUFFIXES:
-        return (
-            f"camera raw files ({suffix}) cannot be read; export it as JPEG, or take the camera's"
-            " own preview: exiftool -b -JpgFromRaw FILE > FILE.jpg"
-        )
+    if suffix in RAW_SUFFIXES and not can_read_raw():
+        advice = 'install it with: pip install "clipcli[raw]"'
+        return f"camera raw files ({suffix}) need the package rawpy; {advice}"
     if suffix in OTHER_PICTURE_SUFFIXES:
         return f"{suffix} pictures cannot be read; export them as JPEG or PNG"
     return None

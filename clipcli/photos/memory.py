@@ -25,6 +25,7 @@ _BESIDES = {
     "WEBP": 12.0,  # two canvases of RGBA, and their copy
     "HEIF": 4.8,
     "GIF": 1.0,
+    "RAW": 23.0,  # of which four are one of half the width and height, in a process of its own
     "qoi": 4.0,
     "dds_rgb": 4.0,
     "SGI16": 4.0,

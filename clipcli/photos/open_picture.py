@@ -24,7 +24,7 @@ from PIL import Image
 from clipcli.errors import PhotoError, one_line
 from clipcli.photos.before_opening import opening_bytes
 from clipcli.photos.budget import IN_FLIGHT
-from clipcli.photos.formats import readable_formats, why_unreadable
+from clipcli.photos.formats import can_read_raw, is_raw, readable_formats, why_unreadable
 from clipcli.photos.memory import (
     DEFAULT_MAX_MEGAPIXELS,
     check_bytes,
@@ -121,7 +121,13 @@ def _identify(file: PhotoFile, path: str, max_megapixels: float, taken: ExitStac
     """What `Image.open` does for our formats, without its check of the global limit."""
     file.seek(0)
     start = file.read(16)
-    for name in readable_formats():
+    formats = readable_formats()
+    if start and is_raw(path):
+        raw = _open_raw(file)
+        if raw is not None:
+            return raw
+        formats = [name for name in formats if name != "TIFF"]  # it would find a thumbnail
+    for name in formats:
         open_as, accepts = Image.OPEN[name]
         # these four mean that the file is of another format
         with suppress(SyntaxError, IndexError, TypeError, struct.error), ExitStack() as share:
@@ -136,5 +142,17 @@ def _identify(file: PhotoFile, path: str, max_megapixels: float, taken: ExitStac
                 return picture
     if not start:
         raise PhotoError("no picture: the file is empty")
-    advice = why_unreadable(path) or f"expected one of {', '.join(readable_formats())}"
+    expected = f"expected one of {', '.join(formats)}"
+    if is_raw(path):
+        expected = "expected a camera raw file that LibRaw knows; export it as JPEG"
+    advice = why_unreadable(path) or expected
     raise PhotoError(f"no picture: begins with {start!r}; {advice}")
+
+
+def _open_raw(file: PhotoFile) -> ImageFile | None:
+    """The picture in a file called a camera's raw, if it is one that can be read here."""
+    if not can_read_raw():
+        return None
+    from clipcli.photos.raw import open_raw  # with LibRaw, which nothing else needs
+
+    return open_raw(file)

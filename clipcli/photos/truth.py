@@ -11,7 +11,7 @@ from clipcli.errors import UsageError
 from clipcli.files.table_columns import Columns
 from clipcli.files.table_reader import is_utf8, read_rows
 from clipcli.photos.find import find_listed, find_photos, names_photo, of_folder, why_outside
-from clipcli.records import Failure, PassedOver, Photo
+from clipcli.records import Failure, PassedOver, Photo, RawFiles
 
 EXPECTED = "expected a folder with one sub-folder for each label, or a CSV of path,label"
 COLUMNS = Columns(("path", "label"))
@@ -45,18 +45,19 @@ def read_truth(
     *,
     recursive: bool = True,
     exclude: Sequence[str] = (),
+    raw: RawFiles = "alone",
     columns: Columns = COLUMNS,
 ) -> Truth:
     """Labelled photographs of a folder or of a CSV.
 
     A sub-folder's name is the label of the photographs below it, which are found as `find_photos`
-    finds them, with its options `recursive` and `exclude`. A relative path in a CSV is looked for
+    finds them, with its options of the same names. A relative path in a CSV is looked for
     beside the CSV, then in the working directory; `columns` says where they are in it. Raises
     UsageError for what is neither.
     """
     if os.path.isdir(path):
         columns.check_none_chosen(path)
-        truth = _read_folder(path, recursive, exclude)
+        truth = _read_folder(path, recursive, exclude, raw)
     else:
         truth = _read_csv(path, columns)
     if not truth.photos and not truth.failures:
@@ -64,14 +65,14 @@ def read_truth(
     return truth
 
 
-def _read_folder(top: str, recursive: bool, exclude: Sequence[str]) -> Truth:
+def _read_folder(top: str, recursive: bool, exclude: Sequence[str], raw: RawFiles) -> Truth:
     photos = []
     failures = []
     passed_over = []
     folders = _sub_folders(top, exclude)
     labels = [name for name, outside in folders.items() if not outside]
     # what lies in `top` itself is found as in any folder, and has no label
-    for found in find_photos([top], recursive=False, exclude=exclude):
+    for found in find_photos([top], recursive=False, exclude=exclude, raw=raw):
         if isinstance(found, Photo):
             failures.append(Failure(found.path, "in no label's folder; move it into one"))
         elif isinstance(found, Failure):
@@ -86,7 +87,7 @@ def _read_folder(top: str, recursive: bool, exclude: Sequence[str]) -> Truth:
             continue
         if not is_utf8(name):
             raise UsageError(f"{folder}: no UTF-8, so no label; rename it")
-        for found in find_photos([folder], recursive=recursive, exclude=exclude):
+        for found in find_photos([folder], recursive=recursive, exclude=exclude, raw=raw):
             if isinstance(found, Photo):
                 photos.append(LabelledPhoto(found.path, name))
             elif isinstance(found, Failure):

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pictures import DROP_RIGHTS, python, save
@@ -28,10 +29,10 @@ def touch(*names: str) -> None:
         Path(name).touch()
 
 
-def found(*paths: str, recursive: bool = True, exclude: tuple[str, ...] = ()) -> list[str]:
+def found(*paths: str, **options: Any) -> list[str]:
     """One word and one path for each record, photographs as the bare path."""
     words = {Photo: "", PassedOver: "passed over ", Failure: "failed "}
-    records = find.find_photos(paths, recursive=recursive, exclude=exclude)
+    records = find.find_photos(paths, **options)
     return [words[type(record)] + record.path for record in records]
 
 
@@ -211,16 +212,41 @@ def test_any_named_file_is_tried() -> None:
     assert found(*names) == names
 
 
-def test_camera_raw_in_a_folder_is_failed_with_advice() -> None:
-    touch("p/1.NEF", "p/2.jxl")
+def test_what_no_package_reads_is_failed_with_advice() -> None:
+    touch("p/2.jxl")
+    reason = ".jxl pictures cannot be read; export them as JPEG or PNG"
+    assert list(find.find_photos(["p"])) == [Failure("p/2.jxl", reason)]
+
+
+def test_camera_raw_alone_is_failed_with_advice_where_rawpy_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "rawpy", None)  # Python's way to say: not installed
+    touch("p/1.NEF", "p/2.NEF", "p/2.JPG")
+    advice = 'install it with: pip install "clipcli[raw]"'
+    reason = f"camera raw files (.nef) need the package rawpy; {advice}"
     assert list(find.find_photos(["p"])) == [
-        Failure(
-            "p/1.NEF",
-            "camera raw files (.nef) cannot be read; export it as JPEG, or take the camera's own"
-            " preview: exiftool -b -JpgFromRaw FILE > FILE.jpg",
-        ),
-        Failure("p/2.jxl", ".jxl pictures cannot be read; export them as JPEG or PNG"),
+        Failure("p/1.NEF", reason),
+        Photo("p/2.JPG"),
+        PassedOver("p/2.NEF", "raw of 2.JPG"),
     ]
+
+
+def test_camera_raw_beside_its_jpeg_counts_once() -> None:
+    touch("p/1.CR2", "p/1.JPG", "p/2.dng", "p/2.heic", "p/3.cr3", "p/3.png", "p/4.NEF")
+    touch("p/5.nef", "p/q/5.jpg", "p/q/6.raf", "p/q/6.jpeg", "p/7.nef", "p/7.jpg/8.jpg")
+    left = ["p/1.CR2", "p/2.dng", "p/q/6.raf"]
+    tried = [path for path in found("p", raw="always") if path not in left]
+    assert found("p") == [*tried, *(f"passed over {path}" for path in left)]
+    assert {"p/3.cr3", "p/4.NEF", "p/5.nef", "p/7.nef"} < {*tried}
+    assert {*left} < {*found("p", raw="always")}
+    assert found("p/1.CR2", "p/1.JPG") == ["p/1.CR2", "p/1.JPG"]  # named, so always tried
+    assert found("p", "p/1.CR2")[-3:] == ["p/1.CR2", *(f"passed over {path}" for path in left[1:])]
+
+
+def test_camera_raw_is_tried_where_its_jpeg_is_not() -> None:
+    touch("p/1.CR2", "p/1.jpg", "p/1_edit.jpg")
+    assert found("p", exclude=["1.jpg"]) == ["p/1.CR2", "p/1_edit.jpg", "passed over p/1.jpg"]
 
 
 def test_heic_is_tried_where_pillow_heif_is_installed() -> None:
@@ -274,14 +300,14 @@ def test_empty_folder_has_nothing() -> None:
 
 
 def test_a_path_without_a_photograph_can_be_a_failure() -> None:
-    touch("p/1.jpg", "texts/a.txt", "raw/1.NEF")
+    touch("p/1.jpg", "texts/a.txt", "raw/1.jxl")
     Path("empty").mkdir()
     paths = ["p", "p", "empty", "texts", "empty", "raw", "p/1.jpg"]
     records = find.find_photos(paths, empty_fails=True)
     assert [one.path for one in records if isinstance(one, Failure)] == [
         "empty",
         "texts",
-        "raw/1.NEF",
+        "raw/1.jxl",
     ]
 
 
@@ -363,7 +389,7 @@ def test_nul_separated_list_without_the_option_is_refused() -> None:
 
 def test_every_file_is_exactly_one_record() -> None:
     for folder in ("p", "p/a", "p/.h", "p/b", "p/b/.h/c"):
-        for name in ("1.jpg", ".2.jpg", "3.txt", "4.NEF", "5.PNG", "thumb.gif", "6.jpg~"):
+        for name in ("1.jpg", ".2.jpg", "3.txt", "4.jxl", "5.PNG", "thumb.gif", "6.jpg~"):
             touch(f"{folder}/{name}")
     save(Path("p/a/real.png"))
     os.symlink("a/1.jpg", "p/link.jpg")  # the same file as p/a/1.jpg

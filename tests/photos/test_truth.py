@@ -109,11 +109,11 @@ def test_a_photograph_outside_the_labels_is_failed_and_so_is_an_unreadable_suffi
     folder: Path,
 ) -> None:
     save(folder / "stray.png")
-    (folder / "dog" / "raw.nef").write_bytes(b"raw")
+    (folder / "dog" / "new.jxl").write_bytes(b"new")
     truth = read_truth(str(folder))
     reasons = {Path(failure.path).name: failure.error for failure in truth.failures}
     assert "in no label's folder" in reasons["stray.png"]
-    assert "camera raw" in reasons["raw.nef"]
+    assert ".jxl pictures" in reasons["new.jxl"]
     assert len(truth.photos) == 3
 
 

@@ -87,6 +87,7 @@ def find_photos(
         named,
         recursive=photo.recursive,
         exclude=photo.exclude or (),
+        raw=photo.raw,
         empty_fails=not allow_empty,
     )
     return list(found)

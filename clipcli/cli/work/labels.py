@@ -171,6 +171,7 @@ def read_labelled(
         data.labelled,
         recursive=photo.recursive,
         exclude=photo.exclude or (),
+        raw=photo.raw,
         columns=replace(truth.COLUMNS, chosen=(data.path_column, data.label_column)),
     )
     if taught is None:
