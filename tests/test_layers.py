@@ -14,7 +14,7 @@ LAYERS = [
     {"files"},
     {"labels"},
     {"photos"},
-    {"network"},
+    {"network", "sorting"},  # which do not know each other either
     {"runtime"},
     {"models"},
     {"embedding"},

@@ -19,10 +19,22 @@ from clipcli.cli.probe import probe_app
 from clipcli.cli.prompts import prompts_app
 from clipcli.cli.similar import similar
 from clipcli.cli.train import train
+from clipcli.cli.undo import undo
 
 # in the order in which people meet them
 ORDER = (
-    *("classify", "similar", "embed", "models", "eval", "calibrate", "probe", "prompts", "train"),
+    *(
+        "classify",
+        "undo",
+        "similar",
+        "embed",
+        "models",
+        "eval",
+        "calibrate",
+        "probe",
+        "prompts",
+        "train",
+    ),
     "cache",
 )
 
@@ -72,6 +84,7 @@ app.command()(embed)
 app.command()(calibrate)
 app.command()(similar)
 app.command()(train)
+app.command()(undo)
 app.command("eval")(evaluate)
 app.add_typer(models_app, name="models")
 app.add_typer(prompts_app, name="prompts")

@@ -26,6 +26,7 @@ CLASSIFY_COLUMNS = (
     *("path", "rank", "label", "probability", "similarity"),
     *("accepted", "scoring", "model"),  # what comes later goes behind
 )
+MOVED_TO = "moved_to"  # last, where photographs are moved
 FAILURE_COLUMNS = ("path", "error")
 PASSED_OVER_COLUMNS = ("path", "reason")
 SIMILAR_COLUMNS = ("path", "rank", "similarity", "model")
@@ -123,6 +124,8 @@ class CsvWriter(RowWriter):
 
     def _text(self, record: Record) -> str:
         rows = csv_rows(record)
+        if isinstance(record, Classified) and MOVED_TO in self._columns:
+            rows = [[*row, record.moved_to] for row in rows]
         return "".join(csv_line(row, self._is_terminal, self._line_writer) for row in rows)
 
 
@@ -237,11 +240,13 @@ def json_object(record: Record) -> dict[str, Any]:
                 }
                 for p in predictions
             ]
+            moved = {} if record.moved_to is None else {MOVED_TO: record.moved_to}
             return {
                 "path": path,
                 "predictions": listed,
                 "scoring": record.scoring,
                 "model": record.model,
+                **moved,
             }
         case Embedded(path, embedding):
             return {"path": path, "embedding": _numbers(embedding), "model": record.model}

@@ -42,6 +42,7 @@ def find_photos(
     exclude: Sequence[str] = (),
     raw: RawFiles = "alone",
     empty_fails: bool = False,
+    leave_out: str | None = None,
 ) -> Iterator[FoundFile]:
     """Files of all `paths` in their order, those of a folder by name, each file once.
 
@@ -49,10 +50,11 @@ def find_photos(
     `exclude` globs (by name, or by path below the folder) and files whose suffix is no picture's
     are passed over, and links to folders are not followed. So is a camera's raw file beside a JPEG
     or HEIC of the same name, unless `raw` is "always". What is passed over comes last: a later path
-    or link may still lead to it. With `empty_fails` a PATH that is a folder without a
-    photograph is a `Failure`: it may be a disk that is not mounted.
+    or link may still lead to it. With `empty_fails` a PATH that is a folder without a photograph is
+    a `Failure`: it may be a disk that is not mounted. leave_out: a folder that is not entered; what
+    a path or a link leads to in it is passed over.
     """
-    finder = _Finder(recursive, exclude, raw)
+    finder = _Finder(recursive, exclude, raw, leave_out)
     for path in paths:
         if not path:
             raise UsageError("an empty PATH; expected a file, a folder, or -")
@@ -121,15 +123,21 @@ def _identity(path: str) -> str:
 class _Finder:
     """Remembers what it met, so that no file is tried twice, or tried and then passed over."""
 
-    def __init__(self, recursive: bool, exclude: Sequence[str], raw: RawFiles) -> None:
+    def __init__(
+        self, recursive: bool, exclude: Sequence[str], raw: RawFiles, leave_out: str | None
+    ) -> None:
         self.recursive = recursive
         self.exclude = exclude
         self.raw = raw
+        self.left_out = None if leave_out is None else _identity(leave_out)
         self.n_tried = 0  # as often as they were met
         self.met: set[str] = set()
         self.left: dict[str, PassedOver] = {}  # by identity
 
     def once(self, record: FoundFile, identity: str) -> Iterator[FoundFile]:
+        if self.left_out is not None and identity.startswith(os.path.join(self.left_out, "")):
+            self.left.setdefault(identity, PassedOver(record.path, f"it lies in {self.left_out}"))
+            return
         self.n_tried += 1
         if identity not in self.met:
             self.met.add(identity)
@@ -161,7 +169,7 @@ class _Finder:
             is_link = entry.is_symlink()
             identity = _identity(entry.path) if is_link else f"{identity}{os.sep}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                if self.recursive:
+                if self.recursive and identity != self.left_out:
                     levels.append(self._level(entry.path, relative, identity, of_folder(outside)))
             elif why := outside or _why_no_photograph(entry, is_link) or _why_paired(entry, paired):
                 self.left.setdefault(identity, PassedOver(entry.path, why))

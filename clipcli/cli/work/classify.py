@@ -8,12 +8,13 @@ from clipcli.cli.options import LabelOptions, ModelOptions, OutputOptions, Photo
 from clipcli.cli.sort_options import SortOptions
 from clipcli.cli.tag_options import TagOptions
 from clipcli.cli.work import output
+from clipcli.cli.work import sort as sort_photos
 from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
 from clipcli.cli.work.labels import read_label_request
 from clipcli.cli.work.meant_labels import warn_of_labels
 from clipcli.cli.work.report import Report
 from clipcli.errors import UsageError
-from clipcli.files.rows import CLASSIFY_COLUMNS, TableContents
+from clipcli.files.rows import CLASSIFY_COLUMNS, MOVED_TO, TableContents
 from clipcli.labelling.labeller import LabelRequest, classify_photos, open_labeller
 from clipcli.records import Classified, Failure, PassedOver
 
@@ -36,19 +37,40 @@ def classify(
     report = Report("labelled", out.quiet)
     request = read_label_request(label)
     warn_of_labels(request.labels, label, paths)
-    found = find_photos(paths, photo, out.allow_empty)
-    run = PhotoRun(found, model, photo, report, made_by=request.made_by)
-    rows = output.open_rows(out, format, CLASSIFY_COLUMNS, _contents(run, request))
-    records = output.warned_of_other_model(_classified(run, request), out)
-    return run.write(records, rows, out, format)
+    with sort_photos.opened(sort, tag, label, _names(request)) as sorting:
+        found = find_photos(paths, photo, out.allow_empty, sorting)
+        option = None if sorting is None else sorting.option
+        run = PhotoRun(found, model, photo, report, only_wanted=option, made_by=request.made_by)
+        records: Iterator[Classified | Failure] = _classified(run, request)
+        if sorting is not None:
+            records = sorting.planned(records)
+            if sort.dry_run:
+                return max(_ended(records, run), sorting.show_plan())
+        is_moving = sort.move_to is not None
+        columns = (*CLASSIFY_COLUMNS, MOVED_TO) if is_moving else CLASSIFY_COLUMNS
+        rows = output.open_rows(out, format, columns, _contents(run, request))
+        records = output.warned_of_other_model(records, out)
+        code = run.write(records, rows, out, format)
+        return code if sorting is None else max(code, sorting.carry_out(out.quiet))
+
+
+def _ended(records: Iterator[Classified | Failure], run: PhotoRun) -> int:
+    """Take all records, and say how the run ended: the exit code."""
+    for _ in records:
+        pass
+    return run.conclude()
+
+
+def _names(request: LabelRequest) -> tuple[str, ...]:
+    """Of the labels."""
+    if request.probe is not None:
+        return request.probe.labels
+    return tuple(label.name for label in (request.calibration or request).labels)
 
 
 def _contents(run: PhotoRun, request: LabelRequest) -> TableContents:
     """What rows there may be."""
-    if request.probe is not None:
-        labels = request.probe.labels
-    else:
-        labels = tuple(label.name for label in (request.calibration or request).labels)
+    labels = _names(request)
     n_ranks = request.top_k or (len(labels) if request.multi_label else 1)
     return TableContents(Classified, run.photo_paths, labels, request.unknown, n_ranks)
 

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipcli.cli.options import LabelledOptions, ModelOptions, OutputOptions, PhotoOptions
 from clipcli.cli.surroundings import check_temporary_directory
@@ -32,6 +33,9 @@ from clipcli.photos import find
 from clipcli.photos.decode import DecodeOptions
 from clipcli.photos.find import FoundFile
 from clipcli.records import TEXT, Embedded, Failure, MadeBy, PassedOver, Photo, Record
+
+if TYPE_CHECKING:
+    from clipcli.cli.work.sort import Sorting
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +77,13 @@ def _check_folder(path: str) -> None:
 
 
 def find_photos(
-    paths: Sequence[str] | None, photo: PhotoOptions, allow_empty: bool
+    paths: Sequence[str] | None,
+    photo: PhotoOptions,
+    allow_empty: bool,
+    sorting: Sorting | None = None,
 ) -> list[FoundFile]:
-    """All files that PATHs name or hold; `-` is a list on stdin."""
+    """All files that PATHs name or hold; `-` is a list on stdin. Where they are sorted, with those
+    that were moved from there before, and without those in the destination."""
     if not paths:
         raise UsageError("no PATH; expected photographs, folders, or - for a list on stdin")
     if paths.count("-") > 1:
@@ -83,14 +91,17 @@ def find_photos(
     named: list[str] = []
     for path in paths:
         named += _listed_on_stdin(photo.null) if path == "-" else [path]
+    if sorting is not None:
+        sorting.check_paths(named)
     found = find.find_photos(
         named,
         recursive=photo.recursive,
         exclude=photo.exclude or (),
         raw=photo.raw,
         empty_fails=not allow_empty,
+        leave_out=None if sorting is None else sorting.sorter.root,
     )
-    return list(found)
+    return list(found) if sorting is None else sorting.found(list(found), named, photo)
 
 
 def _listed_on_stdin(nul_separated: bool) -> list[str]:

@@ -1,0 +1,1 @@
+"""Photographs into a folder for each label, and back."""

@@ -1,0 +1,73 @@
+"""Names in the destination that nothing there has, and nothing else of this run will have."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from contextlib import suppress
+from itertools import count
+
+Source = tuple[str, str]  # the folder that a photograph comes from, and its stem, folded
+_THERE: Source = ("", "")  # of what lies in the destination from before
+
+
+class FreeNames:
+    """Reserves names below `root`, with all that may stand behind their stem.
+
+    A stem belongs to the photographs of one stem of one folder, so their sidecars, whatever there
+    will be, find their names free: photo.jpg and photo.cr2 of one folder keep their names, and a
+    photo.jpg of another becomes photo-2.jpg. Names that differ in case or in how an accent is
+    written are one, as they are on many file systems.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._stems: dict[str, dict[str, Source]] = {}  # by folder, folded
+        self._names: set[str] = set()  # below the root, folded
+
+    def reserve(self, folder: str, source_folder: str, name: str) -> str:
+        """A name like `name` for a photograph that goes into `folder`, below the root."""
+        stem, suffix = os.path.splitext(name)
+        source = (source_folder, folded(stem))
+        stems = self._stems_of(folder)
+        for n in count(1):
+            new_stem = stem if n == 1 else f"{stem}-{n}"
+            new_name = new_stem + suffix
+            whole = folded(os.path.join(folder, new_name))
+            owner = stems.get(folded(new_stem), source)
+            if owner == source and whole not in self._names:
+                stems[folded(new_stem)] = source
+                self._names.add(whole)
+                return new_name
+        raise AssertionError("there is always another number")
+
+    def candidates(self, folder: str, name: str) -> list[str]:
+        """Names like `name` that are there from before, the plain one first."""
+        stem, suffix = os.path.splitext(name)
+        stems = self._stems_of(folder)
+        found: list[str] = []
+        for n in count(1):
+            new_stem = stem if n == 1 else f"{stem}-{n}"
+            if stems.get(folded(new_stem)) is None:
+                return found
+            if stems[folded(new_stem)] == _THERE:
+                found.append(new_stem + suffix)
+        raise AssertionError("there is always another number")
+
+    def _stems_of(self, folder: str) -> dict[str, Source]:
+        key = folded(folder)
+        if key not in self._stems:
+            self._stems[key] = {}
+            with suppress(FileNotFoundError):
+                for name in os.listdir(os.path.join(self._root, folder)):
+                    self._names.add(folded(os.path.join(folder, name)))
+                    suffix = "."
+                    while suffix:  # photo.jpg.xmp goes with photo.jpg, and with photo
+                        name, suffix = os.path.splitext(name)
+                        self._stems[key][folded(name)] = _THERE
+        return self._stems[key]
+
+
+def folded(name: str) -> str:
+    """The same for names that a file system may take for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,0 +1,196 @@
+"""The log of moves in a destination: what is about to be moved, written to the disk before it is.
+
+One JSON object a line, which are only ever added: a move with its files, each with its size and
+time; then what became of it, by its number. `at` is where the destination was: when the whole disk
+is mounted elsewhere, the way from there leads back.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from clipcli.errors import LockedError, UsageError
+from clipcli.files import strict_json
+from clipcli.files.lock import lock_part
+from clipcli.files.rows import json_text
+from clipcli.sorting.place import sync_folder
+
+NAME = ".clipcli-moves.jsonl"
+
+State = Literal["begun", "done", "failed", "undoing", "undone"]
+
+
+@dataclass(frozen=True)
+class MovedFile:
+    """source: where it was, absolute; target: where it goes, below the destination."""
+
+    source: str
+    target: str
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass
+class Move:
+    """A photograph, and behind it what goes along. made: the folders that were made for it, below
+    the destination, the outer ones first."""
+
+    number: int
+    at: str
+    files: tuple[MovedFile, ...]
+    made: tuple[str, ...]
+    state: State = "begun"
+
+
+class Journal:
+    """The moves into `folder`, oldest first; `add` and `settle` only while it is locked."""
+
+    def __init__(self, folder: str, text: bytes = b"", file: io.FileIO | None = None) -> None:
+        self.folder = folder
+        self.path = os.path.join(folder, NAME)
+        self._at = os.path.realpath(folder)
+        self._file = file
+        self.moves: dict[int, Move] = {}
+        whole, _, self.torn = text.rpartition(b"\n")  # of a run that was killed while it wrote
+        for number, line in enumerate(whole.splitlines() if whole else (), start=1):
+            try:
+                self._read(strict_json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UsageError(
+                    f"{self.path}: line {number} is none of a log of moves; expected the file that"
+                    " clipcli classify --move-to wrote"
+                ) from error
+
+    def _read(self, fields: dict[str, Any]) -> None:
+        number, state = int(fields["move"]), fields.get("is", "begun")
+        if state not in get_args(State):
+            raise ValueError(state)
+        if state != "begun":
+            self.moves[number].state = state
+            return
+        files = tuple(
+            MovedFile(
+                _absolute(one["from"]),
+                _below(one["to"]),
+                int(one["size_bytes"]),
+                int(one["mtime_ns"]),
+            )
+            for one in fields["files"]
+        )
+        made = tuple(_below(folder) for folder in fields["made"])
+        if not files:
+            raise ValueError("a move of nothing")
+        self.moves[number] = Move(number, _absolute(fields["at"]), files, made)
+
+    def add(self, files: Sequence[MovedFile], made: Sequence[str]) -> Move:
+        """Write what is about to be moved; when it returns, it is on the disk."""
+        move = Move(max(self.moves, default=0) + 1, self._at, tuple(files), tuple(made))
+        fields = {
+            "move": move.number,
+            "at": move.at,
+            "files": [
+                {
+                    "from": one.source,
+                    "to": one.target,
+                    "size_bytes": one.size_bytes,
+                    "mtime_ns": one.mtime_ns,
+                }
+                for one in files
+            ],
+            "made": list(made),
+        }
+        self._append(fields, is_synced=True)
+        self.moves[move.number] = move
+        return move
+
+    def settle(self, move: Move, state: State) -> None:
+        """Write what became of a move. What is about to be undone is on the disk before it is."""
+        self._append({"move": move.number, "is": state}, is_synced=state == "undoing")
+        move.state = state
+
+    def _append(self, fields: dict[str, Any], is_synced: bool) -> None:
+        assert self._file is not None, "only while it is locked"
+        left = memoryview((json_text(fields) + "\n").encode())
+        while left:
+            left = left[self._file.write(left) :]
+        if is_synced:
+            os.fsync(self._file.fileno())
+
+    def target(self, file: MovedFile) -> str:
+        return os.path.join(self.folder, file.target)
+
+    def source(self, move: Move, file: MovedFile) -> str:
+        """Where the file was: seen from the destination, where that lies elsewhere now."""
+        if move.at != self._at:
+            way = os.path.relpath(file.source, move.at)
+            there = os.path.normpath(os.path.join(self._at, way))
+            if os.path.isdir(os.path.dirname(there)):
+                return there
+        return file.source
+
+    @property
+    def standing(self) -> list[Move]:
+        """Moves that were made and not undone, the newest of each place alone."""
+        by_target = {
+            move.files[0].target: move for move in self.moves.values() if move.state == "done"
+        }
+        return [move for move in by_target.values() if os.path.lexists(self.target(move.files[0]))]
+
+
+def read_journal(folder: str) -> Journal:
+    """To look at; empty where there is none."""
+    try:
+        return Journal(folder, Path(folder, NAME).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return Journal(folder)
+
+
+@contextmanager
+def locked_journal(folder: str) -> Iterator[Journal]:
+    """To add to, in a folder that is there. One that stays empty is taken away.
+
+    Raises LockedError while another run works in this folder, OSError where it cannot be written.
+    """
+    path = Path(folder, NAME)
+    unlock = _lock(path)
+    try:
+        text = path.read_bytes()
+        with io.FileIO(path, "ab") as file:
+            journal = Journal(folder, text, file)
+            if journal.torn:
+                file.truncate(len(text) - len(journal.torn))
+            if not text:
+                sync_folder(folder)
+            yield journal
+    finally:
+        if not path.stat().st_size:
+            path.unlink()
+        unlock()
+
+
+def _lock(path: Path) -> Callable[[], None]:
+    try:
+        return lock_part(path)
+    except LockedError as error:
+        raise LockedError(
+            f"{path}: another run is moving photographs there; wait for that run"
+        ) from error
+
+
+def _absolute(path: str) -> str:
+    if not os.path.isabs(path) or "\0" in path:
+        raise ValueError(path)
+    return path
+
+
+def _below(path: str) -> str:
+    """A path that leads nowhere else, whoever wrote it."""
+    if os.path.isabs(path) or "\0" in path or {"", os.pardir} & {*path.split(os.sep)}:
+        raise ValueError(path)
+    return path

@@ -1,0 +1,150 @@
+"""One file to its place: moved, copied or linked. Nothing is ever overwritten, and whatever kills
+the run, the file is whole at one of its two places.
+
+All raise OSError, FileExistsError where the place is taken; then the file is where it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import sys
+from contextlib import suppress
+
+PART = ".clipcli-part"  # half a copy; one run at a time works in a destination
+PIECE_BYTES = 1 << 20
+# a file system without hard links, or a file that this user may rename and not link to
+_NO_HARD_LINK = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def move(source: str, target: str) -> None:
+    """Rename, or across file systems copy, compare, and only then delete."""
+    try:
+        _rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy(source, target)
+        _leave(source, target)
+        sync_folder(os.path.dirname(source))
+
+
+def finish_move(source: str, target: str) -> None:
+    """A move that was begun, and may have been killed at any moment."""
+    _remove_part(target)
+    if not os.path.lexists(target):
+        move(source, target)
+    elif os.path.lexists(source):
+        if os.path.getsize(target) == 0 < os.path.getsize(source):
+            os.unlink(target)  # as `_rename_to_reserved` leaves it
+            move(source, target)
+        elif is_same(source, target):
+            _leave(source, target)
+        else:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+
+
+def copy(source: str, target: str) -> None:
+    """A copy with the times, the mode and what else can be kept, compared with the original."""
+    part = _remove_part(target)
+    try:
+        with open(source, "rb") as original, open(part, "xb") as file:
+            shutil.copyfileobj(original, file, PIECE_BYTES)
+            file.flush()
+            _keep_owner(original.fileno(), file.fileno())
+            with suppress(OSError):
+                shutil.copystat(source, part)
+            os.fsync(file.fileno())
+            if sys.platform == "linux":  # what is compared comes from the disk
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if not has_same_bytes(source, part):
+            raise OSError(errno.EIO, "the copy is not like the original")
+        _rename(part, target)
+    except OSError:
+        _remove_part(target)
+        raise
+    sync_folder(os.path.dirname(target))
+
+
+def link(source: str, target: str) -> None:
+    """A symbolic link, relative, so that it leads there when both are moved together."""
+    folder = os.path.realpath(os.path.dirname(target))
+    os.symlink(os.path.relpath(os.path.realpath(source), folder), target)
+
+
+def hard_link(source: str, target: str) -> None:
+    os.link(os.path.realpath(source), target)
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether they are one file, or two with the same bytes."""
+    return os.path.samefile(one, other) or has_same_bytes(one, other)
+
+
+def has_same_bytes(one: str, other: str) -> bool:
+    return os.path.getsize(one) == os.path.getsize(other) and _digest(one) == _digest(other)
+
+
+def sync_folder(folder: str) -> None:
+    """What was made or renamed in it is there after a power failure."""
+    if sys.platform == "win32":  # where a folder cannot be opened
+        return
+    number = os.open(folder or os.curdir, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse
+            os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _rename(source: str, target: str) -> None:
+    """Within one file system. A plain rename would overwrite; a link is refused where there is
+    something."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINK:
+            raise
+        _rename_to_reserved(source, target)
+    else:
+        _leave(source, target)
+
+
+def _rename_to_reserved(source: str, target: str) -> None:
+    """Onto an empty file that we made, so it is no other's."""
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    try:
+        os.replace(source, target)
+    except OSError:
+        os.unlink(target)
+        raise
+
+
+def _leave(source: str, target: str) -> None:
+    """Delete one of the two, the other one where this one must stay."""
+    try:
+        os.unlink(source)
+    except OSError:
+        os.unlink(target)
+        raise
+
+
+def _remove_part(target: str) -> str:
+    part = os.path.join(os.path.dirname(target), PART)
+    with suppress(FileNotFoundError):
+        os.unlink(part)
+    return part
+
+
+def _keep_owner(source: int, target: int) -> None:
+    if sys.platform != "win32":
+        status = os.fstat(source)
+        with suppress(OSError):  # a right that few have
+            os.fchown(target, status.st_uid, status.st_gid)
+
+
+def _digest(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

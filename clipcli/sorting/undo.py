@@ -1,0 +1,119 @@
+"""Moves taken back, and moves finished that were killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from clipcli.errors import OutputError
+from clipcli.sorting import place
+from clipcli.sorting.journal import Journal, Move, MovedFile
+from clipcli.sorting.sorter import HOPELESS, reason
+
+logger = logging.getLogger(__name__)
+
+MTIME_TOLERANCE_NS = 2_000_000_000  # FAT keeps every second second
+
+
+def finish_begun(journal: Journal) -> None:
+    """Finish what a killed run had begun: each photograph is at one place afterwards."""
+    for move in journal.moves.values():
+        if move.state == "undoing":
+            take_back(journal, move)
+        elif move.state == "begun":
+            photo, *along = move.files
+            try:
+                _finish(journal, move, photo)
+            except OSError:  # it is where it was
+                journal.settle(move, "failed")
+                continue
+            for one in along:
+                try:
+                    _finish(journal, move, one)
+                except OSError as error:
+                    logger.warning(f"{one.source}: stays where it is: {reason(error)}")
+            journal.settle(move, "done")
+
+
+def _finish(journal: Journal, move: Move, file: MovedFile) -> None:
+    target = journal.target(file)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    place.finish_move(journal.source(move, file), target)
+
+
+def to_take_back(journal: Journal) -> list[Move]:
+    """Newest first."""
+    states = ("begun", "done", "undoing")
+    return [move for move in reversed(journal.moves.values()) if move.state in states]
+
+
+def why_not(journal: Journal, move: Move) -> str:
+    """Why a move cannot be taken back, or empty."""
+    photo = move.files[0]
+    source, target = journal.source(move, photo), journal.target(photo)
+    is_half = move.state != "done"  # a killed run may have left it at both places
+    if not os.path.lexists(target):
+        return "" if is_half and os.path.lexists(source) else "it is gone"
+    if is_half:
+        return ""
+    if os.path.lexists(source):
+        return f"its place is taken, {source}"
+    status = os.lstat(target)
+    late_ns = abs(status.st_mtime_ns - photo.mtime_ns)
+    if status.st_size != photo.size_bytes or late_ns > MTIME_TOLERANCE_NS:
+        return "it was changed after it was moved"
+    return ""
+
+
+def take_back(journal: Journal, move: Move) -> str:
+    """Move a photograph back, with what went along: why that cannot be, or empty.
+
+    Raises OutputError where nothing can be written any more.
+    """
+    if why := why_not(journal, move):
+        if move.state != "done":
+            journal.settle(move, "done")
+        return why
+    photo, *along = move.files
+    journal.settle(move, "undoing")
+    try:
+        _take_back(journal, move, photo)
+    except OSError as error:
+        if error.errno in HOPELESS:
+            raise OutputError(f"{journal.source(move, photo)}: {error.strerror}") from error
+        journal.settle(move, "done")
+        return reason(error)
+    for one in along:
+        try:
+            _take_back(journal, move, one)
+        except OSError as error:
+            logger.warning(f"{journal.target(one)}: stays where it is: {reason(error)}")
+    journal.settle(move, "undone")
+    return ""
+
+
+def _take_back(journal: Journal, move: Move, file: MovedFile) -> None:
+    source, target = journal.source(move, file), journal.target(file)
+    if not os.path.lexists(target) and os.path.lexists(source):
+        return  # it has not left, or it is back
+    os.makedirs(os.path.dirname(source), exist_ok=True)
+    place.finish_move(target, source)
+
+
+def remove_made_folders(journal: Journal) -> None:
+    """Those that undone moves made and that are empty."""
+    made = {
+        folder for move in journal.moves.values() if move.state == "undone" for folder in move.made
+    }
+    for folder in sorted(made, key=len, reverse=True):
+        with suppress(OSError):
+            os.rmdir(os.path.join(journal.folder, folder))
+
+
+def undo(journal: Journal) -> Iterator[tuple[Move, str]]:
+    """Take all moves back, newest first, and give each with why it could not be, or empty."""
+    for move in to_take_back(journal):
+        yield move, take_back(journal, move)
+    remove_made_folders(journal)
