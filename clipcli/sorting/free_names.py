@@ -24,13 +24,15 @@ class FreeNames:
         self._root = root
         self._stems: dict[str, dict[str, Source]] = {}  # by folder, folded
         self._names: set[str] = set()  # below the root, folded
+        self._numbers: dict[str, int] = {}  # the last one given, by path below the root, folded
 
     def reserve(self, folder: str, source_folder: str, name: str) -> str:
         """A name like `name` for a photograph that goes into `folder`, below the root."""
         stem, suffix = os.path.splitext(name)
         source = (source_folder, folded(stem))
         stems = self._stems_of(folder)
-        for n in count(1):
+        wanted = folded(os.path.join(folder, stem))
+        for n in count(self._numbers.get(wanted, 1)):
             new_stem = stem if n == 1 else f"{stem}-{n}"
             new_name = new_stem + suffix
             whole = folded(os.path.join(folder, new_name))
@@ -38,6 +40,7 @@ class FreeNames:
             if owner == source and whole not in self._names:
                 stems[folded(new_stem)] = source
                 self._names.add(whole)
+                self._numbers[wanted] = n
                 return new_name
         raise AssertionError("there is always another number")
 

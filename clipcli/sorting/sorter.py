@@ -22,6 +22,12 @@ from clipcli.sorting.label_folder import label_folder
 logger = logging.getLogger(__name__)
 
 Way = Literal["copy", "move", "link", "hard link"]
+DONE: dict[Way, str] = {
+    "copy": "copied",
+    "move": "moved",
+    "link": "linked",
+    "hard link": "linked",
+}
 PLACE: dict[Way, Callable[[str, str], None]] = {
     "copy": place.copy,
     "move": place.move,
@@ -176,10 +182,10 @@ class Sorter:
         why = reason(error)
         if error.errno in HOPELESS:
             raise OutputError(
-                f"{self.root}: cannot be written: {why}; {self.n_placed} were placed; mend that,"
-                " and run it again"
+                f"{self.root}: cannot be written: {why}; {self.n_placed} were {DONE[self.way]}; make"
+                " room and run it again for the others"
             ) from error
-        logger.warning(f"{path}: stays where it is: {why}")
+        logger.warning(f"{path}: not {DONE[self.way]}: {why}")
 
 
 def real_path(path: str) -> str:

@@ -33,7 +33,7 @@ def finish_begun(journal: Journal) -> None:
                 try:
                     _finish(journal, move, one)
                 except OSError as error:
-                    logger.warning(f"{one.source}: stays where it is: {reason(error)}")
+                    logger.warning(f"{one.source}: not moved: {reason(error)}")
             journal.settle(move, "done")
 
 
@@ -89,7 +89,7 @@ def take_back(journal: Journal, move: Move) -> str:
         try:
             _take_back(journal, move, one)
         except OSError as error:
-            logger.warning(f"{journal.target(one)}: stays where it is: {reason(error)}")
+            logger.warning(f"{journal.target(one)}: not moved back: {reason(error)}")
     journal.settle(move, "undone")
     return ""
 

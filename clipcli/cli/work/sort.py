@@ -18,7 +18,7 @@ from clipcli.cli.tag_options import TagOptions
 from clipcli.cli.work import progress
 from clipcli.cli.work.labels import check_none_can_win
 from clipcli.cli.work.tables import print_tables
-from clipcli.errors import ExitCode, OutputError, UsageError
+from clipcli.errors import ExitCode, OutputError, StoppedError, UsageError
 from clipcli.files.table import Row, Table, words
 from clipcli.files.table_text import TableFormat
 from clipcli.photos.find import FoundFile
@@ -26,18 +26,12 @@ from clipcli.records import Classified, Photo, Record
 from clipcli.sorting.journal import Journal, locked_journal, read_journal
 from clipcli.sorting.label_folder import check_label_folders, label_folder
 from clipcli.sorting.moved_before import Walk, with_moved
-from clipcli.sorting.sorter import Sorter, Way
+from clipcli.sorting.sorter import DONE, Sorter, Way
 from clipcli.sorting.undo import finish_begun
 
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
-DONE: dict[Way, str] = {
-    "copy": "copied to",
-    "move": "moved to",
-    "link": "linked in",
-    "hard link": "linked in",
-}
 
 
 def chosen(sort: SortOptions, tag: TagOptions) -> tuple[str, str, Way] | None:
@@ -76,10 +70,9 @@ class Sorting:
         """Raises UsageError for a PATH that cannot be sorted into this destination."""
         root = os.path.realpath(self.sorter.root)
         device = os.stat(_there(root)).st_dev
-        for path in paths:
-            if not os.path.isdir(path):
-                continue
-            if os.path.join(os.path.realpath(path), "").startswith(os.path.join(root, "")):
+        for path in filter(os.path.exists, paths):
+            is_below = os.path.join(os.path.realpath(path), "").startswith(os.path.join(root, ""))
+            if is_below and os.path.isdir(path):
                 raise UsageError(
                     f"{self.option} {self.sorter.root}: {path} lies in it; expected a folder that"
                     " the photographs are not in yet"
@@ -131,15 +124,19 @@ class Sorting:
     def carry_out(self, quiet: bool) -> ExitCode:
         """Place them all, and say how it ended. Raises OutputError where the disk is full."""
         sorter = self.sorter
-        with progress.of_files(len(sorter.placements), quiet) as advance:
-            for _ in sorter.carry_out(self.photos, self.journal):
-                advance(sorter.n_failed)
+        try:
+            with progress.of_files(len(sorter.placements), quiet) as advance:
+                for _ in sorter.carry_out(self.photos, self.journal):
+                    advance(sorter.n_failed)
+        except StoppedError as error:
+            error.add_note(f"{self._summary(sorter.n_placed)}; run it again for the others")
+            raise
         logger.info(self._summary(sorter.n_placed))
         return ExitCode.PARTLY_READ if sorter.n_failed else ExitCode.OK
 
     def _summary(self, n: int, would_be: str = "") -> str:
         sorter = self.sorter
-        line = f"{n} {would_be}{DONE[sorter.way]} {sorter.root}"
+        line = f"{n} {would_be}{DONE[sorter.way]} {'in' if 'link' in sorter.way else 'to'} {sorter.root}"
         if sorter.way == "move" and n and not would_be:
             line += f" (clipcli undo {shlex.quote(self.journal.path)} moves them back)"
         if n_there := sum(one.is_there for one in sorter.placements):
