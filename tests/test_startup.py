@@ -23,6 +23,7 @@ HEAVY = (
             for command in (
                 "",
                 "classify",
+                "undo",
                 "embed",
                 "similar",
                 "eval",

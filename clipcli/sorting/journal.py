@@ -19,6 +19,7 @@ from clipcli.errors import LockedError, UsageError
 from clipcli.files import strict_json
 from clipcli.files.lock import lock_part
 from clipcli.files.rows import json_text
+from clipcli.photos.formats import is_picture
 from clipcli.sorting.place import sync_folder
 
 NAME = ".clipcli-moves.jsonl"
@@ -84,8 +85,10 @@ class Journal:
             for one in fields["files"]
         )
         made = tuple(_below(folder) for folder in fields["made"])
-        if not files:
-            raise ValueError("a move of nothing")
+        if not files or not all(
+            may_move(path) for one in files for path in (one.source, one.target)
+        ):
+            raise ValueError("no move of a photograph")
         self.moves[number] = Move(number, _absolute(fields["at"]), files, made)
 
     def add(self, files: Sequence[MovedFile], made: Sequence[str]) -> Move:
@@ -141,6 +144,12 @@ class Journal:
             move.files[0].target: move for move in self.moves.values() if move.state == "done"
         }
         return [move for move in by_target.values() if os.path.lexists(self.target(move.files[0]))]
+
+
+def may_move(path: str) -> bool:
+    """Whether its name is that of a picture, or of what stands beside one. A log that came with a
+    stranger's folder can put no other file where a system or a shell would obey it."""
+    return is_picture(path) or path.lower().endswith(".xmp") or path.endswith("_original")
 
 
 def read_journal(folder: str) -> Journal:

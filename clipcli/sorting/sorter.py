@@ -16,7 +16,7 @@ from clipcli.files.part_file import FULL
 from clipcli.sorting import place
 from clipcli.sorting.free_names import FreeNames
 from clipcli.sorting.goes_along import Companions
-from clipcli.sorting.journal import Journal, MovedFile
+from clipcli.sorting.journal import Journal, MovedFile, may_move
 from clipcli.sorting.label_folder import label_folder
 
 logger = logging.getLogger(__name__)
@@ -71,8 +71,13 @@ class Sorter:
         except OSError as error:
             self._fail(path, error)
             return []
-        if stat.S_ISLNK(status.st_mode):
-            logger.info(f"{path}: a link, which is not moved")
+        why = ""
+        if self.way == "move" and stat.S_ISLNK(status.st_mode):
+            why = "a link"
+        elif self.way == "move" and not may_move(path):
+            why = "its suffix is no picture's"
+        if why:
+            logger.info(f"{path}: {why}, so it is not moved")
             labels = ()
         if not labels:
             self.n_staying += 1
@@ -181,9 +186,11 @@ class Sorter:
         self.n_failed += 1
         why = reason(error)
         if error.errno in HOPELESS:
+            advice = "; free some space" if error.errno in FULL else ""
+            where = error.filename2 or error.filename or self.root
             raise OutputError(
-                f"{self.root}: cannot be written: {why}; {self.n_placed} were {DONE[self.way]}; make"
-                " room and run it again for the others"
+                f"{where}: cannot be written: {why}{advice};"
+                f" {self.n_placed} were {DONE[self.way]}, the others stay"
             ) from error
         logger.warning(f"{path}: not {DONE[self.way]}: {why}")
 

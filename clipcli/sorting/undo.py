@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from clipcli.sorting.sorter import HOPELESS, reason
 
 logger = logging.getLogger(__name__)
 
+CHANGED = "it was changed after it was moved"
 MTIME_TOLERANCE_NS = 2_000_000_000  # FAT keeps every second second
 
 
@@ -38,9 +40,11 @@ def finish_begun(journal: Journal) -> None:
 
 
 def _finish(journal: Journal, move: Move, file: MovedFile) -> None:
-    target = journal.target(file)
+    source, target = journal.source(move, file), journal.target(file)
+    if os.path.lexists(source) and _is_changed(source, file):
+        raise OSError(errno.ESTALE, CHANGED)
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    place.finish_move(journal.source(move, file), target)
+    place.finish_move(source, target)
 
 
 def to_take_back(journal: Journal) -> list[Move]:
@@ -60,11 +64,13 @@ def why_not(journal: Journal, move: Move) -> str:
         return ""
     if os.path.lexists(source):
         return f"its place is taken, {source}"
-    status = os.lstat(target)
-    late_ns = abs(status.st_mtime_ns - photo.mtime_ns)
-    if status.st_size != photo.size_bytes or late_ns > MTIME_TOLERANCE_NS:
-        return "it was changed after it was moved"
-    return ""
+    return CHANGED if _is_changed(target, photo) else ""
+
+
+def _is_changed(path: str, file: MovedFile) -> bool:
+    status = os.lstat(path)
+    late_ns = abs(status.st_mtime_ns - file.mtime_ns)
+    return status.st_size != file.size_bytes or late_ns > MTIME_TOLERANCE_NS
 
 
 def take_back(journal: Journal, move: Move) -> str:

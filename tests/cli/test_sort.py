@@ -194,6 +194,15 @@ def test_a_destination_without_its_disk_is_refused(sort: Cli, inbox: Path, here:
     assert "disk/sorted: cannot be written: there is no folder disk" in result.stderr
 
 
+def test_hard_links_to_another_file_system_are_refused(sort: Cli, inbox: Path, here: Path) -> None:
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == here.stat().st_dev:
+        pytest.skip("there is no second file system here, as /dev/shm is one")
+    result = sort("--link-to", memory / "clipcli-links", "--hard")
+    assert result.code == 2
+    assert "--hard: inbox is on another file system" in result.stderr
+
+
 def test_a_second_run_at_the_same_time_ends_at_once(sort: Cli, inbox: Path, here: Path) -> None:
     before = files(inbox)
     (here / "sorted").mkdir()

@@ -101,7 +101,8 @@ def test_what_is_no_log_is_refused(cli: Cli, moved: Path, tmp_path: Path) -> Non
         assert "no log of moves" in result.stderr
     outside = '{"move": 1, "at": "/", "files": [{"from": "/a", "to": "../b", "size_bytes": 1,'
     outside += ' "mtime_ns": 1}], "made": []}'
-    for line in ("nonsense", "[]", '{"move": 7, "is": "done"}', "{}", outside):
+    planted = outside.replace("../b", "b.jpg").replace("/a", "/etc/profile.d/a.sh")
+    for line in ("nonsense", "[]", '{"move": 7, "is": "done"}', "{}", outside, planted):
         (tmp_path / "other" / NAME).write_text(line + "\n")
         result = cli("undo", "other")
         assert result.code == 2

@@ -136,8 +136,8 @@ def test_nothing_is_lost_when_the_disk_is_full(tmp_path: Path, inbox: Path) -> N
             check=False,
         )
         assert done.stderr.splitlines()[-1] == (
-            f"clipcli.errors.OutputError: {folder}: cannot be written: File too large; 1 were"
-            " moved; make room and run it again for the others"
+            f"clipcli.errors.OutputError: {folder}: cannot be written: File too large; free"
+            " some space; 1 were moved, the others stay"
         )
         assert names(Path(folder, "dog")) == {"a.jpg"}
         assert len((inbox / "b.jpg").read_bytes()) == 100_000

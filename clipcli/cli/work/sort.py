@@ -136,7 +136,8 @@ class Sorting:
 
     def _summary(self, n: int, would_be: str = "") -> str:
         sorter = self.sorter
-        line = f"{n} {would_be}{DONE[sorter.way]} {'in' if 'link' in sorter.way else 'to'} {sorter.root}"
+        where = "in" if "link" in sorter.way else "to"
+        line = f"{n} {would_be}{DONE[sorter.way]} {where} {sorter.root}"
         if sorter.way == "move" and n and not would_be:
             line += f" (clipcli undo {shlex.quote(self.journal.path)} moves them back)"
         if n_there := sum(one.is_there for one in sorter.placements):
@@ -161,20 +162,19 @@ def opened(
     check_none_can_win(label, option)
     check_label_folders(names, option)
     _check_destination(option, root, names)
-    sorter = Sorter(way, root)
-    if sort.dry_run:
-        yield Sorting(option, sorter, read_journal(root))
-        return
     with ExitStack() as stack:
         try:
-            if not os.path.isdir(root):
-                os.mkdir(root)
-                stack.callback(_remove_if_empty, root)
-            journal = stack.enter_context(locked_journal(root))
-            finish_begun(journal)
+            if sort.dry_run:
+                journal = read_journal(root)
+            else:
+                if not os.path.isdir(root):
+                    os.mkdir(root)
+                    stack.callback(_remove_if_empty, root)
+                journal = stack.enter_context(locked_journal(root))
+                finish_begun(journal)
         except OSError as error:
             raise OutputError(f"{root}: cannot be written: {error.strerror}") from error
-        yield Sorting(option, sorter, journal)
+        yield Sorting(option, Sorter(way, root), journal)
 
 
 def _check_destination(option: str, root: str, names: Sequence[str]) -> None:
