@@ -53,6 +53,7 @@ def open_parquet(destination: Destination, columns: Sequence[str]) -> Iterator[W
 class _ParquetWriter:
     def __init__(self, destination: Destination, columns: Sequence[str]) -> None:
         self._sink = _Sink(destination)
+        self._columns = columns
         self._schema = _schema(columns)
         self._rows: list[list[Any]] = []  # of the group that is being filled
         self.n_rows = 0
@@ -67,7 +68,7 @@ class _ParquetWriter:
             case Embedded(name, embedding) | EmbeddedText(name, embedding):
                 rows: list[list[Any]] = [[name, embedding, record.model]]
             case _:
-                rows = csv_rows(record)
+                rows = csv_rows(record, self._columns)
         self._rows += rows
         self.n_rows += len(rows)
         self._made_by = self._made_by or record.made_by

@@ -123,9 +123,7 @@ class CsvWriter(RowWriter):
         return csv_line(self._columns, writer=self._line_writer)
 
     def _text(self, record: Record) -> str:
-        rows = csv_rows(record)
-        if isinstance(record, Classified) and MOVED_TO in self._columns:
-            rows = [[*row, record.moved_to] for row in rows]
+        rows = csv_rows(record, self._columns)
         return "".join(csv_line(row, self._is_terminal, self._line_writer) for row in rows)
 
 
@@ -211,8 +209,11 @@ def csv_line(values: Sequence[object], is_shown: bool = False, writer: Any = _CS
     return line.removesuffix("\r\n") + "\n"
 
 
-def csv_rows(record: Record) -> list[list[object]]:
-    """The rows of one record, in the order of its command's columns."""
+def csv_rows(record: Record, columns: Sequence[str] = ()) -> list[list[object]]:
+    """The rows of one record, in the order of its command's columns, which may end with
+    MOVED_TO."""
+    if isinstance(record, Classified) and MOVED_TO in columns:
+        return [[*row, record.moved_to] for row in csv_rows(record)]
     match record:
         case Classified(path, predictions):
             origin = (record.scoring, record.model)

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from pictures import python
 from clipcli.cli.options import OutputOptions
 from clipcli.cli.work.output import Maker, choose_format, maker_of, open_rows
 from clipcli.errors import UsageError
-from clipcli.files.rows import CLASSIFY_COLUMNS, Record, TableContents, embed_columns
+from clipcli.files.rows import CLASSIFY_COLUMNS, MOVED_TO, Record, TableContents, embed_columns
 from clipcli.records import Classified, Embedded, Failure, Prediction
 
 pyarrow = pytest.importorskip("pyarrow", reason='needs: pip install "clipcli[parquet]"')
@@ -55,6 +55,12 @@ def test_columns_have_types_and_the_values_of_csv(tmp_path: Path) -> None:
     nothing = ["caf\\udce9.jpg", 0, None, None, None, False, "calibrated", "lite"]
     assert [*rows[2].values()] == nothing
     assert json.loads(f'"{rows[2]["path"]}"') == NONE.path
+
+    moved = replace(CAT, moved_to="sorted/cat/cat.jpg")
+    table = parquet.read_table(
+        write(tmp_path / "moved.parquet", moved, columns=(*CLASSIFY_COLUMNS, MOVED_TO))
+    )
+    assert table.column(MOVED_TO).to_pylist() == ["sorted/cat/cat.jpg"] * 2
 
     text = write(tmp_path / "rows.csv", *records).read_text("utf-8", "surrogateescape")
     listed = list(csv.DictReader(io.StringIO(text)))
