@@ -7,6 +7,7 @@
     │   ├── CheckpointError       1   a file that is no CLIP, or not a safe one
     │   └── DownloadError         1   a published model that could not be fetched
     ├── PhotoError                -   one photograph that cannot be read; becomes a record
+    │   └── PassingPhotoError     -   and which may be read the next time
     ├── EmbeddingFileError        1   a file of embeddings that cannot be read
     ├── CacheError                1   a cache that `clipcli cache` cannot look after
     ├── OutputError               1   results that cannot be written
@@ -76,6 +77,10 @@ class DownloadError(ModelError):
 
 class PhotoError(ClipcliError):
     """A photograph cannot be read; the run goes on without it."""
+
+
+class PassingPhotoError(PhotoError):
+    """Not the file itself is to blame: its disk, this machine's memory, a setting of the host."""
 
 
 class EmbeddingFileError(ClipcliError):

@@ -33,6 +33,7 @@ COLUMNS = {
     "text": ("text", "model", "vector", "checksum"),
     "model": ("key", "name", "fingerprint", "precision", "checksum"),
     "remembered": ("key", "value", "checksum"),
+    "failure": ("path", "way", "versions", "mtime_ns", "error", "checksum"),
 }
 # columns that are exchanged between two rows: one value, or a value with its checksum
 SWAPPED = (

@@ -136,7 +136,8 @@ class Embedder:
         """The same, as many at once as are ready."""
         memory = None
         if self._cache is not None:
-            memory = PhotoMemory(self._cache, self.spec, options.decode.name)
+            decode = options.decode
+            memory = PhotoMemory(self._cache, self.spec, decode.name, decode.max_megapixels)
         return EmbeddingRun(self.spec, self.encoder, memory, options).records(found)
 
     def embed_texts(self, texts: Sequence[str], truncate: bool = False) -> Iterator[EmbeddedText]:

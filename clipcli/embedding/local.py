@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice, repeat
+from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -103,17 +103,33 @@ class EmbeddingRun:
             self._encoding.shutdown()
 
     def _recall(self, found: Iterable[FoundFile]) -> Iterator[list[EmbeddedOrNot | Photo]]:
-        """Photographs that the cache knows by their path as embeddings, all else as it is."""
+        """Photographs that the cache knows by their path as embeddings, or as failures; all else as
+        it is."""
         remaining = iter(found)
         while some := list(islice(remaining, N_RECALLED_AT_ONCE)):
-            photos = [record.path for record in some if isinstance(record, Photo)]
-            known = iter(self.memory.by_path(photos) if self.memory is not None else repeat(None))
+            known: dict[str, EmbeddedOrNot] = {}
+            if self.memory is not None:
+                paths = [record.path for record in some if isinstance(record, Photo)]
+                known = dict(self._known(paths, self.memory))
             yield [
-                Embedded(record.path, one.embedding, self.made_by, one.middle_only, recalled=True)
-                if isinstance(record, Photo) and (one := next(known)) is not None
-                else record
+                known.get(record.path, record) if isinstance(record, Photo) else record
                 for record in some
             ]
+
+    def _known(
+        self, paths: Sequence[str], memory: PhotoMemory
+    ) -> Iterator[tuple[str, EmbeddedOrNot]]:
+        unknown = []
+        for path, one in zip(paths, memory.by_path(paths), strict=True):
+            if one is None:
+                unknown.append(path)
+            else:
+                record = Embedded(path, one.embedding, self.made_by, one.middle_only, recalled=True)
+                yield path, record
+        if unknown:
+            for path, error in zip(unknown, memory.failures(unknown), strict=True):
+                if error is not None:
+                    yield path, Failure(path, error)
 
     def _read_ahead(
         self, chunks: Iterable[list[EmbeddedOrNot | Photo]]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.embedding.cache.photos import FileState, PhotoEntry, PhotoMemory
-from clipcli.errors import PhotoError
+from clipcli.errors import PassingPhotoError, PhotoError
 from clipcli.photos.decode import DecodeOptions, decode_file
 from clipcli.photos.open_picture import open_photo
 from clipcli.photos.photo_file import PhotoFile
@@ -73,7 +73,14 @@ def _read_once(
         entry = PhotoEntry(path, content, _trusted(file, before, started_ns))
         return ReadPhoto(path, known.middle_only, embedding=known.embedding, entry=entry)
     file.seek(0)
-    decoded = decode_file(file, path, config, options)
+    try:
+        decoded = decode_file(file, path, config, options)
+    except PassingPhotoError:
+        raise
+    except PhotoError as error:
+        if (state := _trusted(file, before, started_ns)) is not None:
+            memory.remember_failure(path, state, str(error))
+        raise
     state = _trusted(file, before, started_ns)
     if _state(file) != before:  # written to meanwhile: the bytes hashed may not be those decoded
         return ReadPhoto(path, decoded.middle_only, decoded.pixels)

@@ -11,6 +11,8 @@ import os
 from functools import lru_cache
 from importlib.util import find_spec
 
+import clipcli
+
 READABLE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .tif .tiff .bmp .dib .ppm .pgm .pbm .pnm"
     " .jp2 .j2k .j2c .jpc .jpx .jpf .avif .avifs .tga .icb .vda .vst .ico .pcx .sgi .rgb .rgba .bw"
@@ -80,6 +82,24 @@ def readable_formats() -> list[str]:
         pass
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+@lru_cache(maxsize=1)
+def reader_versions() -> str:
+    """What reads pictures here: another version may read what this one cannot."""
+    import PIL
+
+    optional = [f"{name} {_version(name)}" for name in ("pillow-heif", "rawpy")]
+    return ", ".join([f"clipcli {clipcli.__version__}", f"pillow {PIL.__version__}", *optional])
+
+
+def _version(package: str) -> str:
+    from importlib import metadata  # takes 30 ms, and nothing else here needs it
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 def _suffix(path: str) -> str:

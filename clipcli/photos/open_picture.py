@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from clipcli.errors import PhotoError, one_line
+from clipcli.errors import PassingPhotoError, PhotoError, one_line
 from clipcli.photos.before_opening import opening_bytes
 from clipcli.photos.budget import IN_FLIGHT
 from clipcli.photos.formats import can_read_raw, is_raw, readable_formats, why_unreadable
@@ -71,10 +71,12 @@ def open_picture(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         advice = "raise PIL.Image.MAX_IMAGE_PIXELS, or export it as PNG"
-        raise PhotoError(f"too large for Pillow's own limit; {advice}") from error
+        raise PassingPhotoError(f"too large for Pillow's own limit; {advice}") from error
     except Exception as error:
         message = one_line(str(error) or type(error).__name__)
-        raise PhotoError(f"damaged picture: {message}") from error
+        is_passing = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
+        kind = PassingPhotoError if is_passing else PhotoError
+        raise kind(f"damaged picture: {message}") from error
 
 
 def scale_while_decoding(picture: ImageFile, width: float, height: float) -> None:

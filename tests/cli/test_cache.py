@@ -231,7 +231,7 @@ def test_repair_drops_what_is_damaged_and_keeps_the_rest(
         result = cli("cache", command)
         assert result.code == 1
         assert result.stderr == (
-            f"clipcli: {cache}: it lacks the tables of version 2; clipcli cache repair saves what"
+            f"clipcli: {cache}: it lacks the tables of version 3; clipcli cache repair saves what"
             " it can\n"
         )
     change(
@@ -400,12 +400,12 @@ def test_a_file_that_is_no_cache_is_one_line(cli: Cli, cache: Path, command: str
 @pytest.mark.parametrize("command", ["info", "verify", "repair", "prune"])
 def test_a_newer_cache_is_left_alone(cli: Cli, embed: Embed, cache: Path, command: str) -> None:
     embed()
-    change(cache, "PRAGMA user_version = 3")
+    change(cache, "PRAGMA user_version = 4")
     before = cache.read_bytes()
     result = cli("cache", command)
     assert result.code == 1
     assert result.stderr == (
-        f"clipcli: {cache}: its version is 3, this clipcli knows 2; update clipcli\n"
+        f"clipcli: {cache}: its version is 4, this clipcli knows 3; update clipcli\n"
     )
     assert cache.read_bytes() == before
     assert cli("cache", "clear", "--yes").code == 0

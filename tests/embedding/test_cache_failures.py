@@ -269,7 +269,7 @@ def test_a_cache_of_a_newer_version_is_left_as_it_is(embed: Embed, cache: Path) 
     before = cache.read_bytes()
     lines = embed()
     (warning,) = warnings_in(lines)
-    assert "its version is 99, this clipcli knows 2;" in warning
+    assert "its version is 99, this clipcli knows 3;" in warning
     assert "update clipcli" in warning
     assert n_known(lines[-1]) == 0
     assert cache.read_bytes() == before

@@ -21,8 +21,8 @@ from clipcli.embedding.cache.upkeep import verify
 MADE_BY_0_1_0 = Path(__file__).parents[1] / "made_by_0_1_0" / "embeddings.sqlite.gz"
 LATER = (  # fails if it is taken twice
     *STEPS,
-    "CREATE TABLE step (number INTEGER); INSERT INTO step VALUES (3)",
-    "INSERT INTO step VALUES (4); ALTER TABLE model ADD COLUMN seen INTEGER",
+    "CREATE TABLE step (number INTEGER); INSERT INTO step VALUES (4)",
+    "INSERT INTO step VALUES (5); ALTER TABLE model ADD COLUMN seen INTEGER",
 )
 N_ROUNDS = 40
 OPENER = """
@@ -172,7 +172,7 @@ def test_a_process_that_is_killed_in_a_step_leaves_the_old_cache_or_the_new(old:
     for end in ends:
         path = Path(end.split()[0])
         with closing(raw(path)) as connection:
-            assert version_of(connection) in (1, 2)
+            assert version_of(connection) in (1, 2, 3)
         connect(path).close()
         assert rows(path) == before
         assert verify(path) == []
@@ -187,7 +187,7 @@ def test_a_file_takes_the_steps_that_it_lacks_in_their_order(n_taken: int) -> No
             bring_up_to_date(connection, LATER)
             assert version_of(connection) == len(LATER)
             numbers = connection.execute("SELECT number FROM step").fetchall()
-            assert numbers == [(3,), (4,)]
+            assert numbers == [(4,), (5,)]
 
 
 def test_a_later_step_leaves_what_0_1_0_wrote(old: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_later_step_leaves_what_0_1_0_wrote(old: Path) -> None:
 
 
 def test_a_step_that_fails_is_undone_whole_and_those_before_it_are_kept(old: Path) -> None:
-    broken = (*LATER, "DELETE FROM embedding; DROP TABLE model; INSERT INTO nowhere VALUES (5)")
+    broken = (*LATER, "DELETE FROM embedding; DROP TABLE model; INSERT INTO nowhere VALUES (6)")
     with closing(raw(old)) as connection:
         bring_up_to_date(connection, LATER)
     before = dump(old)
@@ -215,12 +215,12 @@ def test_a_step_that_fails_is_undone_whole_and_those_before_it_are_kept(old: Pat
 
 
 def test_a_file_that_lacks_a_step_is_not_read_where_it_cannot_be_written(old: Path) -> None:
-    with pytest.raises(sqlite3.DatabaseError, match="its version is 1, expected 2"):
+    with pytest.raises(sqlite3.DatabaseError, match="its version is 1, expected 3"):
         connect_read_only(old)
     connect(old).close()
     with closing(raw(old)) as connection:
         check_version(connection)
-        with pytest.raises(sqlite3.DatabaseError, match="its version is 2, expected 4"):
+        with pytest.raises(sqlite3.DatabaseError, match="its version is 3, expected 5"):
             check_version(connection, LATER)
         assert version_of(connection) == len(STEPS)
 
@@ -230,7 +230,7 @@ def test_a_newer_file_is_refused_and_left_as_it_is(old: Path) -> None:
         bring_up_to_date(connection, LATER)
     before = dump(old)
     for opener in (connect, connect_read_only):
-        with pytest.raises(NewerCacheError, match="its version is 4, this clipcli knows 2"):
+        with pytest.raises(NewerCacheError, match="its version is 5, this clipcli knows 3"):
             opener(old)
     assert dump(old) == before
 
@@ -272,4 +272,4 @@ def test_two_processes_at_once_take_each_step_once(old: Path, tmp_path: Path, st
             assert [opener.answer() for opener in openers] == ["open\n", "open\n"]
             with closing(raw(path)) as connection:
                 assert version_of(connection) == len(LATER)
-                assert connection.execute("SELECT number FROM step").fetchall() == [(3,), (4,)]
+                assert connection.execute("SELECT number FROM step").fetchall() == [(4,), (5,)]

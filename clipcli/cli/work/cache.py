@@ -45,7 +45,8 @@ def info(path: Path, is_there: bool, format: TableFormat) -> int:
         for model in found.models
     ]
     if format == "table":
-        size = f"{found.n_bytes / 1e6:,.1f} MB, {found.n_files:,} files known by path"
+        failed = f", {found.n_failed:,} known to be unreadable" if found.n_failed else ""
+        size = f"{found.n_bytes / 1e6:,.1f} MB, {found.n_files:,} files known by path{failed}"
         print_line(f"{path}: {size if is_there else 'nothing is remembered yet'}")
     if is_there or format == "csv":
         print_tables([Table(columns, rows)], format)

@@ -1,4 +1,5 @@
-"""Photographs that were encoded before, known by their path, their content or their pixels."""
+"""Photographs that were encoded before, known by their path, their content or their pixels, and
+files that could not be decoded."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ from clipcli.embedding.cache.store import Cache
 from clipcli.errors import one_line
 from clipcli.models.hashed import hashed
 from clipcli.models.spec import ModelSpec
+from clipcli.photos.formats import reader_versions
+from clipcli.photos.memory import DEFAULT_MAX_MEGAPIXELS
 
 if TYPE_CHECKING:
     from clipcli.records import Embedding
@@ -41,6 +44,11 @@ _BY_CONTENT = (
     " WHERE content = ? AND preprocessing = ? AND model = ?"
 )
 _BY_PIXELS = "SELECT checksum, vector FROM embedding WHERE pixels = ? AND model = ?"
+_FAILURES = (
+    "SELECT n, failure.checksum, versions, error"
+    " FROM wanted_file CROSS JOIN failure USING (path, size, mtime_ns, ctime_ns, inode)"
+    " WHERE way = ? AND versions = ?"
+)
 
 
 class FileState(NamedTuple):
@@ -101,10 +109,17 @@ class PhotoEntry:
 class PhotoMemory:
     """The embeddings that one model, precision and preprocessing gave photographs.
 
-    `preprocessing`: what changes pixels, as `DecodeOptions.name`.
+    `preprocessing`: what changes pixels, as `DecodeOptions.name`. `max_megapixels`: of a picture
+    that is read.
     """
 
-    def __init__(self, cache: Cache, spec: ModelSpec, preprocessing: str) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        spec: ModelSpec,
+        preprocessing: str,
+        max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    ) -> None:
         # the key on disk holds the options as version 0.1.0 spelled them, so that old caches serve
         words = "--reference" if preprocessing == "reference" else f"--fit {preprocessing}"
         words = words.replace(" exact", " --exact")
@@ -113,15 +128,12 @@ class PhotoMemory:
         self._spec = spec
         self._preprocessing = hashlib.sha256(described.encode()).digest()[:16]
         self._model = model_key(spec)
+        way = json.dumps([described, max_megapixels])
+        self._way = hashlib.sha256(way.encode()).digest()[:16]
 
     def by_path(self, paths: Sequence[str]) -> list[CachedEmbedding | None]:
         """For each path what is known of its file, which is looked at and not opened."""
-        here = _here()
-        files = [
-            (n, _key(path, here), *state)
-            for n, path in enumerate(paths)
-            if (state := _state(path)) is not None
-        ]
+        files = _files(paths)
         wanted = {n: (path, state_bytes(*state)) for n, path, *state in files}
         which = (self._preprocessing, self._model)
         found = []
@@ -134,6 +146,28 @@ class PhotoMemory:
         for (n, _), one in zip(found, self._known([row for _, row in found]), strict=True):
             known[n] = one
         return known
+
+    def failures(self, paths: Sequence[str]) -> list[str | None]:
+        """For each path why its file could not be decoded, if it was tried in this way, by these
+        versions, and has not changed since."""
+        files = _files(paths)
+        wanted = {n: (path, state_bytes(*state)) for n, path, *state in files}
+        errors: list[str | None] = [None] * len(paths)
+        which = (self._way, reader_versions().encode())
+        for n, expected, versions, error in self._cache.select_files(files, _FAILURES, which):
+            path, state = wanted[n]
+            if fits(expected, path, self._way, versions, state, error):
+                errors[n] = error.decode("utf-8", "replace")
+            else:
+                self._cache.note_damage("failure", path)
+        return errors
+
+    def remember_failure(self, path: str, state: FileState, error: str) -> None:
+        """Keep why a file, in this state, could not be decoded."""
+        versions = reader_versions().encode()
+        row = (_key(path, _here()), self._way, versions, *state, error.encode("utf-8", "replace"))
+        insert = "INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        self._cache.write([(insert, _proven([row]))])
 
     def by_content(self, content: bytes) -> CachedEmbedding | None:
         """What is known of a file with this SHA-256."""
@@ -169,12 +203,14 @@ class PhotoMemory:
             for one in entries
             if one.embedding is not None
         ]
+        readable = [(key, self._way) for key, *_ in files]
         self._cache.write(
             [
                 ("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", _proven(files)),
                 ("INSERT OR REPLACE INTO pixels VALUES (?, ?, ?, ?, ?)", _proven(pixels)),
                 ("INSERT OR REPLACE INTO embedding VALUES (?, ?, ?, ?)", _proven(embeddings)),
                 (ADD_MODEL, [model_row(self._spec)]),
+                ("DELETE FROM failure WHERE path = ? AND way = ?", readable),
             ]
         )
 
@@ -240,6 +276,16 @@ def _here() -> str:
 def _key(path: str, here: str) -> bytes:
     """The absolute path. os.path.abspath would ask for the directory again for each: 2 µs."""
     return os.fsencode(os.path.normpath(os.path.join(here, path)))
+
+
+def _files(paths: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The place, key and state of each file that is there."""
+    here = _here()
+    return [
+        (n, _key(path, here), *state)
+        for n, path in enumerate(paths)
+        if (state := _state(path)) is not None
+    ]
 
 
 def _state(path: str) -> FileState | None:

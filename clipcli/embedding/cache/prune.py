@@ -37,7 +37,10 @@ def look(path: Path, below: Sequence[str] = ()) -> Prunable:
     it, is in `below`. Raises CacheError for a cache that cannot be read.
     """
     with opened(path) as connection:
-        paths = connection.execute("SELECT path FROM file WHERE typeof(path) = 'blob'")
+        paths = connection.execute(
+            "SELECT path FROM (SELECT path FROM file UNION SELECT path FROM failure)"
+            " WHERE typeof(path) = 'blob'"
+        )
         # with a separator at the end: /album is not above /album2/cat.jpg
         folders = tuple(os.path.join(os.path.abspath(folder), "") for folder in below)
         known = [name for (one,) in paths if (name := os.fsdecode(one)).startswith(folders or "")]
@@ -61,6 +64,7 @@ def forget(path: Path, gone: Sequence[str], is_named: bool = False) -> tuple[int
         _list_gone(connection, still_gone)
         with transaction(connection):
             connection.execute("DELETE FROM file WHERE path IN gone")
+            connection.execute("DELETE FROM failure WHERE path IN gone")
             connection.execute("DELETE FROM pixels WHERE content NOT IN (SELECT content FROM file)")
             for table, condition, _ in TORN:
                 connection.execute(f"DELETE FROM {table} WHERE {condition}")

@@ -21,7 +21,11 @@ TORN = (
     ("embedding", "model NOT IN (SELECT key FROM model)", "embeddings without a model"),
     ("text", "model NOT IN (SELECT key FROM model)", "texts without a model"),
 )
-_KEYS = {"file": ("path",), "pixels": ("content", "preprocessing")}  # of others, a number
+_KEYS = {  # of others, a number
+    "file": ("path",),
+    "pixels": ("content", "preprocessing"),
+    "failure": ("path", "way"),
+}
 _LAST_ROWID = 2**63 - 1
 
 

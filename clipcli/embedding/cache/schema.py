@@ -69,10 +69,19 @@ UPDATE OR IGNORE model SET checksum = row_checksum(
 UPDATE OR IGNORE remembered SET checksum = row_checksum(CAST(key AS BLOB), CAST(value AS BLOB));
 """
 
-# Step n takes a file from version n - 1 to n. Users have such files: add a step, change none.
-STEPS = (STEP_1, STEP_2)
+# Files that could not be decoded in this way (preprocessing and limit) by these versions.
+STEP_3 = """
+CREATE TABLE failure (
+    path BLOB, way BLOB, versions BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, error BLOB NOT NULL,
+    checksum INTEGER NOT NULL, PRIMARY KEY (path, way)
+) WITHOUT ROWID
+"""
 
-TABLES = ("file", "pixels", "embedding", "text", "model", "remembered")
+# Step n takes a file from version n - 1 to n. Users have such files: add a step, change none.
+STEPS = (STEP_1, STEP_2, STEP_3)
+
+TABLES = ("file", "pixels", "embedding", "text", "model", "remembered", "failure")
 
 
 class NewerCacheError(sqlite3.Error):
@@ -175,7 +184,8 @@ def _check_structure(connection: sqlite3.Connection) -> None:
 
 
 def n_rows(connection: sqlite3.Connection) -> int:
-    """How many entries there are, of all kinds."""
-    counts = " + ".join(f"(SELECT COUNT(*) FROM {table})" for table in TABLES)
+    """How many entries there are, of all kinds that a file of its version has."""
+    there = {name for (_, name, *_) in connection.execute("SELECT * FROM sqlite_master")}
+    counts = " + ".join(f"(SELECT COUNT(*) FROM {name})" for name in TABLES if name in there)
     n: int = connection.execute(f"SELECT {counts}").fetchone()[0]
     return n

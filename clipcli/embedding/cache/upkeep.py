@@ -29,11 +29,13 @@ class ModelCount:
 
 @dataclass(frozen=True)
 class Info:
-    """What the cache holds. `n_files`: paths that are trusted without being read."""
+    """What the cache holds. `n_files`: paths that are trusted without being read; `n_failed`:
+    others, which could not be decoded."""
 
     n_bytes: int
     n_files: int
     models: list[ModelCount]
+    n_failed: int = 0
 
 
 def info(path: Path) -> Info:
@@ -52,7 +54,8 @@ def info(path: Path) -> Info:
             if fits(expected, key, name, fingerprint, precision)
         ]
         (n_files,) = connection.execute("SELECT COUNT(*) FROM file WHERE size >= 0").fetchone()
-        return Info(size_bytes(path), n_files, counts)
+        (n_failed,) = connection.execute("SELECT COUNT(DISTINCT path) FROM failure").fetchone()
+        return Info(size_bytes(path), n_files, counts, n_failed)
 
 
 def verify(path: Path) -> list[str]:
