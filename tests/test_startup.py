@@ -32,6 +32,7 @@ HEAVY = (
                 "probe fit",
                 "train",
                 "cache verify",
+                "diff",
                 "models use",
             )
         ),

@@ -10,6 +10,7 @@ import clipcli
 from clipcli.cli.cache import cache_app
 from clipcli.cli.calibrate import calibrate
 from clipcli.cli.classify import classify
+from clipcli.cli.diff import diff
 from clipcli.cli.embed import embed
 from clipcli.cli.eval import evaluate
 from clipcli.cli.help import MAX_COLUMNS, App, Group
@@ -23,19 +24,8 @@ from clipcli.cli.undo import undo
 
 # in the order in which people meet them
 ORDER = (
-    *(
-        "classify",
-        "undo",
-        "similar",
-        "embed",
-        "models",
-        "eval",
-        "calibrate",
-        "probe",
-        "prompts",
-        "train",
-    ),
-    "cache",
+    *("classify", "undo", "similar", "embed", "models", "eval", "calibrate", "probe", "prompts"),
+    *("train", "diff", "cache"),
 )
 
 
@@ -85,6 +75,7 @@ app.command()(calibrate)
 app.command()(similar)
 app.command()(train)
 app.command()(undo)
+app.command()(diff)
 app.command("eval")(evaluate)
 app.add_typer(models_app, name="models")
 app.add_typer(prompts_app, name="prompts")

@@ -16,7 +16,6 @@ from clipcli.errors import (
     ExitCode,
     StoppedError,
     UsageError,
-    one_line,
 )
 from clipcli.runtime.process import tune_process
 
@@ -38,12 +37,18 @@ def run(arguments: list[str]) -> int:
     stop_at(signal.SIGINT, StoppedError("interrupted", ExitCode.INTERRUPTED), _dispatch)
     # what Pillow says of odd files it can read would be two lines each, in the bar's way
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    with talk.of_run(arguments):
+        code = _ended(arguments)
+        talk.tell_end(f"exit code {code:d}")
+        return code
+
+
+def _ended(arguments: list[str]) -> int:
     try:
-        with talk.on_stderr():
-            surroundings.leave_gone_directory()
-            code = _dispatch(arguments)
-            sys.stdout.flush()
-            return code
+        surroundings.leave_gone_directory()
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
     except (ClipcliError, StoppedError) as error:
         _complain(str(error), error)
         return error.exit_code
@@ -76,5 +81,4 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _complain(message: str, error: BaseException) -> None:
     """One line; notes added on the way say where the rows so far are."""
-    line = "; ".join([message, *getattr(error, "__notes__", ())])
-    print(f"clipcli: {one_line(line)}", file=sys.stderr)
+    talk.complain("; ".join([message, *getattr(error, "__notes__", ())]))

@@ -20,6 +20,10 @@ Paths = Annotated[
     ),
 ]
 Quiet = Annotated[bool, in_panel(OUTPUT, "--quiet", "-q", help="Say nothing but what went wrong.")]
+Log = Annotated[
+    str | None,
+    in_panel(OUTPUT, metavar="FILE", help="Append what is said, with times; also with --quiet."),
+]
 Labels = Annotated[
     list[str] | None, in_panel(LABELS, metavar="A,B,C", help="Labels, separated by commas.")
 ]
@@ -243,6 +247,7 @@ class LabelledOptions:
     passed_over: PassedOverFile = None
     verbose: Verbose = False
     quiet: Quiet = False
+    log: Log = None
 
     @property
     def files(self) -> dict[str, str | None]:
@@ -334,6 +339,7 @@ class OutputOptions:
         in_panel(OUTPUT, "--allow-empty", help="No photographs are all right, and give no rows."),
     ] = False
     quiet: Quiet = False
+    log: Log = None
 
     @property
     def files(self) -> dict[str, str | None]:

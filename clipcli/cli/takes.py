@@ -10,13 +10,15 @@ from dataclasses import MISSING, fields
 from functools import wraps
 from typing import Any, get_type_hints
 
+from clipcli.cli import talk
 from clipcli.errors import UsageError
 
 
 def takes(*groups: type) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Give a command the options of these groups; it is called with an instance of each.
 
-    The command's own parameters come first, then the groups'; in its help, each in its panel.
+    The command's own parameters come first, then the groups'; in its help, each in its panel. What
+    is said goes to the file of an option `log`, if there is one and it names one.
     """
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -34,10 +36,14 @@ def takes(*groups: type) -> Callable[[Callable[..., int]], Callable[..., int]]:
                 if isinstance(value, float) and not math.isfinite(value):
                     option = "--" + name.replace("_", "-")
                     raise UsageError(f"{option} {value}: expected a finite number")
+            log = values.get("log")
             instances = [
                 group(**{option.name: values.pop(option.name) for option in _parameters(group)})
                 for group in groups
             ]
+            if log is not None:
+                files = [getattr(group, "files", {}) for group in instances]
+                talk.log_to(log, *(path for some in files for path in some.values()))
             return command(**values, **dict(zip(group_names, instances, strict=True)))
 
         group_names = [next(n for n, hint in hints.items() if hint is group) for group in groups]
