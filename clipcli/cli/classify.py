@@ -12,9 +12,18 @@ from clipcli.cli.options import (
 from clipcli.cli.sort_options import SortOptions
 from clipcli.cli.tag_options import TagOptions
 from clipcli.cli.takes import takes
+from clipcli.cli.update_options import UpdateOptions
 
 
-@takes(LabelOptions, PhotoOptions, ModelOptions, OutputOptions, TagOptions, SortOptions)
+@takes(
+    LabelOptions,
+    PhotoOptions,
+    ModelOptions,
+    OutputOptions,
+    TagOptions,
+    SortOptions,
+    UpdateOptions,
+)
 def classify(
     *,
     paths: Paths = None,
@@ -24,6 +33,7 @@ def classify(
     out: OutputOptions,
     tag: TagOptions,
     sort: SortOptions,
+    update: UpdateOptions,
 ) -> int:
     """Label photographs with your own words.
 
@@ -32,4 +42,4 @@ def classify(
     """
     from clipcli.cli.work import classify as work
 
-    return work.classify(paths, label, model, photo, out, tag, sort)
+    return work.classify(paths, label, model, photo, out, tag, sort, update)

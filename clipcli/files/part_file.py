@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 import io
 import os
 import stat
@@ -22,7 +23,8 @@ class PartFile:
 
     `kept` names what half a file holds, such as "rows": after an error these stay in `part_path`,
     and a note on the error says so. Without `kept`, nothing stays.
-    A device or a pipe is written directly.
+    It is locked from the start; a part that an earlier run left is written over with the first
+    bytes, not before: a run may end without any. A device or a pipe is written directly.
     Raises OutputError where the disk refuses, LockedError while another run writes the same file.
     """
 
@@ -41,7 +43,9 @@ class PartFile:
             if not self._is_special:
                 self.part_path = self._target.with_name(self._target.name + ".part")
                 self._lock.callback(lock_part(self.part_path))
-            self._file = io.FileIO(self.part_path, "wb")
+            flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+            self._file = io.FileIO(os.open(self.part_path, flags, 0o666), "wb")
+            self._is_begun = self._is_special
             self._is_terminal = self._is_special and self._file.isatty()
         except OSError as error:
             raise self._failed(error) from error
@@ -85,6 +89,7 @@ class PartFile:
         try:
             with self._lock:
                 with self._file:  # closed before it is renamed, which Windows asks for
+                    self._begin()
                     if not self._is_special:
                         os.fsync(self._file.fileno())
                 if not self._is_special:
@@ -94,16 +99,41 @@ class PartFile:
 
     def abandon(self) -> Path | None:
         """Stop here. What was written stays in the path returned, if it is `kept` and anything
-        was."""
+        was. Does nothing to a file that is finished."""
+        if self._file.closed:
+            return None
         with self._lock:
             stays = self._kept and not self._is_special and self._file.tell()
+            is_empty = not os.fstat(self._file.fileno()).st_size
             self._file.close()
-            if not stays and not self._is_special:
+            if not self._is_special and (is_empty or (self._is_begun and not stays)):
                 with suppress(OSError):
                     self.part_path.unlink()
         return self.part_path if stays else None
 
+    def leave_equal(self) -> bool:
+        """Whether the file holds these very bytes already: it then stays, with its times, and this
+        one is finished."""
+        if self._is_special or not self._target.exists():
+            return False
+        try:
+            self._begin()
+            if not filecmp.cmp(self.part_path, self._target, shallow=False):
+                return False
+            with self._lock:
+                self._file.close()
+                self.part_path.unlink()
+        except OSError as error:
+            raise self._failed(error) from error
+        return True
+
+    def _begin(self) -> None:
+        if not self._is_begun:
+            self._file.truncate(0)
+            self._is_begun = True
+
     def _write_all(self, data: bytes) -> None:
+        self._begin()
         left = memoryview(data)
         while left:
             left = left[self._file.write(left) :]

@@ -150,6 +150,38 @@ def test_bytes_are_written_whole_or_not_at_all(tmp_path: Path, path: Path) -> No
     assert os.listdir(tmp_path) == ["out.csv"]
 
 
+def test_equal_file_is_left_alone_where_that_is_asked_for(path: Path) -> None:
+    path.write_bytes(b"old")
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    with PartFile(path, kept="rows") as file:
+        file.write(b"ol")
+        assert not file.leave_equal()
+        file.write(b"d")
+        assert file.leave_equal()
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
+    assert os.listdir(path.parent) == ["out.csv"]
+    with PartFile(path) as file:
+        assert not file.leave_equal()
+    assert path.read_bytes() == b""
+    with PartFile(path.with_name("new")) as file:
+        assert not file.leave_equal()  # an empty file is not none
+    assert path.with_name("new").exists()
+
+
+def test_part_of_an_earlier_run_stays_until_the_first_bytes(path: Path) -> None:
+    part = path.with_name("out.csv.part")
+    part.write_bytes(b"hours of work")
+    assert PartFile(path, kept="rows").abandon() is None
+    assert part.read_bytes() == b"hours of work"
+    with suppress(KeyboardInterrupt), PartFile(path, kept="rows") as file:
+        file.write(b"new")
+        raise KeyboardInterrupt
+    assert part.read_bytes() == b"new"
+    with PartFile(path):
+        pass
+    assert path.read_bytes() == b""
+
+
 def test_part_of_an_earlier_run_is_written_anew(path: Path) -> None:
     path.with_name("out.csv.part").write_bytes(b"much more than now")
     file = PartFile(path)

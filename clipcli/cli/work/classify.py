@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from clipcli.cli.options import LabelOptions, ModelOptions, OutputOptions, PhotoOptions
 from clipcli.cli.sort_options import SortOptions
 from clipcli.cli.tag_options import TagOptions
+from clipcli.cli.update_options import UpdateOptions
 from clipcli.cli.work import output
 from clipcli.cli.work import sort as sort_photos
 from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
 from clipcli.cli.work.labels import read_label_request
 from clipcli.cli.work.meant_labels import warn_of_labels
 from clipcli.cli.work.report import Report
+from clipcli.cli.work.update import Update, check_all_there, check_update
 from clipcli.errors import UsageError
 from clipcli.files.rows import CLASSIFY_COLUMNS, MOVED_TO, TableContents
 from clipcli.labelling.labeller import LabelRequest, classify_photos, open_labeller
@@ -27,29 +29,41 @@ def classify(
     out: OutputOptions,
     tag: TagOptions,
     sort: SortOptions,
+    update: UpdateOptions,
 ) -> int:
     if not paths and label == LabelOptions():
         raise UsageError(
             "no PATH and no labels; expected as in: clipcli classify photos/ --labels dog,cat,tiger"
         )
-    check_options(model, photo, **out.files)
+    check_options(model, photo, **out.files, **update.files)
+    check_update(update, out, model)
     format = output.choose_format(out, Classified)
     report = Report("labelled", out.quiet)
     request = read_label_request(label)
     warn_of_labels(request.labels, label, paths)
-    with sort_photos.opened(sort, tag, label, _names(request)) as sorting:
-        found = find_photos(paths, photo, out.allow_empty, sorting)
-        option = None if sorting is None else sorting.option
-        run = PhotoRun(found, model, photo, report, only_wanted=option, made_by=request.made_by)
+    columns = CLASSIFY_COLUMNS if sort.move_to is None else (*CLASSIFY_COLUMNS, MOVED_TO)
+    with (
+        output.reserved(out) as file,
+        sort_photos.opened(sort, tag, label, _names(request)) as sorting,
+    ):
+        if update.update and file is not None:
+            report.update = Update(update, file, format, columns)
+        needs_list = update.update and not out.allow_empty
+        found = find_photos(paths, photo, out.allow_empty, needs_list, sorting)
+        run = PhotoRun(found, model, photo, report, made_by=request.made_by)
         records: Iterator[Classified | Failure] = _classified(run, request)
+        if report.update is not None:
+            check_all_there(paths or (), found)
+            run.only_wanted = "--update"
         if sorting is not None:
+            run.only_wanted = sorting.option
             records = sorting.planned(records)
             if sort.dry_run:
                 return max(_ended(records, run), sorting.show_plan())
-        is_moving = sort.move_to is not None
-        columns = (*CLASSIFY_COLUMNS, MOVED_TO) if is_moving else CLASSIFY_COLUMNS
-        rows = output.open_rows(out, format, columns, _contents(run, request))
+        rows = output.open_rows(out, format, columns, _contents(run, request), file)
         records = output.warned_of_other_model(records, out)
+        if report.update is not None:
+            records = report.update.compared(records)
         code = run.write(records, rows, out, format)
         return code if sorting is None else max(code, sorting.carry_out(out.quiet))
 

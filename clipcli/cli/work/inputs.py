@@ -20,7 +20,7 @@ from clipcli.cli.work.output import check_fallback, maker_of
 from clipcli.cli.work.report import Report
 from clipcli.embedding.embedder import Embedder
 from clipcli.embedding.local import RunOptions
-from clipcli.errors import ExitCode, ModelError, OutputError, UsageError
+from clipcli.errors import ExitCode, ModelError, NothingReadError, OutputError, UsageError
 from clipcli.files.part_file import write_whole
 from clipcli.files.rows import PASSED_OVER_COLUMNS, Writer, csv_line
 from clipcli.files.suffixes import check_suffix
@@ -80,17 +80,24 @@ def find_photos(
     paths: Sequence[str] | None,
     photo: PhotoOptions,
     allow_empty: bool,
+    needs_list: bool = False,
     sorting: Sorting | None = None,
 ) -> list[FoundFile]:
-    """All files that PATHs name or hold; `-` is a list on stdin. Where they are sorted, with those
-    that were moved from there before, and without those in the destination."""
+    """All files that PATHs name or hold; `-` is a list on stdin, which may be empty unless
+    `needs_list`: NothingReadError. Where they are sorted, with those that were moved from there
+    before, and without those in the destination."""
     if not paths:
         raise UsageError("no PATH; expected photographs, folders, or - for a list on stdin")
     if paths.count("-") > 1:
         raise UsageError("- is given twice; there is one list on stdin")
     named: list[str] = []
     for path in paths:
-        named += _listed_on_stdin(photo.null) if path == "-" else [path]
+        some = _listed_on_stdin(photo.null) if path == "-" else [path]
+        if needs_list and not some:
+            raise NothingReadError(
+                "-: no path on stdin; --update changed nothing; expected a list of paths"
+            )
+        named += some
     if sorting is not None:
         sorting.check_paths(named)
     found = find.find_photos(

@@ -18,7 +18,7 @@ from clipcli.cli.options import OutputOptions
 from clipcli.errors import EmbeddingFileError, OutputError, UsageError
 from clipcli.files import embedding_file
 from clipcli.files.part_file import PartFile
-from clipcli.files.rows import ROW_WRITERS, TableContents, Writer, row_formats
+from clipcli.files.rows import ROW_WRITERS, Destination, TableContents, Writer, row_formats
 from clipcli.files.stdout import Stdout
 from clipcli.files.suffixes import check_suffix
 from clipcli.records import Failure, MadeBy, Record
@@ -33,12 +33,12 @@ _NAMES_NO_MODEL = (
 MAX_HEAD_BYTES = 1 << 16  # of a file whose rows name their model
 
 
-def choose_format(out: OutputOptions, record: type[Record]) -> str:
-    """The format asked for, or the one that --output's suffix names, or the usual one: a table at
-    a terminal, CSV elsewhere."""
-    format = _chosen_format(out, row_formats(record))
+def choose_format(out: OutputOptions, record: type[Record], option: str = "--output") -> str:
+    """The format asked for, or the one that the suffix of --output, or of another option's file,
+    names, or the usual one: a table at a terminal, CSV elsewhere."""
+    format = _chosen_format(out, row_formats(record), option)
     if format == "parquet":
-        asked_for = f"--output {out.output}" if out.output else "--format parquet"
+        asked_for = f"{option} {out.output}" if out.output else "--format parquet"
         if find_spec("pyarrow") is None:
             advice = 'install it with: pip install "clipcli[parquet]"'
             raise UsageError(f"{asked_for}: Parquet needs the package pyarrow; {advice}")
@@ -47,7 +47,7 @@ def choose_format(out: OutputOptions, record: type[Record]) -> str:
     return format
 
 
-def _chosen_format(out: OutputOptions, allowed: Sequence[str]) -> str:
+def _chosen_format(out: OutputOptions, allowed: Sequence[str], option: str) -> str:
     if out.format is not None and out.format in allowed:
         return out.format
     if out.format:
@@ -56,7 +56,7 @@ def _chosen_format(out: OutputOptions, allowed: Sequence[str]) -> str:
     if out.output is None:
         return "table" if "table" in allowed and sys.stdout.isatty() else allowed[0]
     by_suffix = [name for name in allowed if name != "table"]
-    check_suffix("--output", out.output, *(f".{name}" for name in by_suffix))
+    check_suffix(option, out.output, *(f".{name}" for name in by_suffix))
     suffix = Path(out.output).suffix.removeprefix(".").lower()
     return suffix if suffix in by_suffix else allowed[0]
 
@@ -128,25 +128,51 @@ def maker_of(path: str | None) -> Maker | None:
 
 
 @contextmanager
+def reserved(out: OutputOptions) -> Iterator[PartFile | None]:
+    """The file of --output for `open_rows`, locked until the block ends: before anything that
+    takes time, since two runs into one file are one too many. None for stdout."""
+    file = None if out.output is None else PartFile(Path(out.output), kept="rows")
+    try:
+        yield file
+    finally:
+        if file is not None:
+            file.abandon()
+
+
+@contextmanager
 def open_rows(
-    out: OutputOptions, format: str, columns: Sequence[str], contents: TableContents
+    out: OutputOptions,
+    format: str,
+    columns: Sequence[str],
+    contents: TableContents,
+    file: PartFile | None = None,
 ) -> Iterator[Writer]:
-    """Rows on stdout, or in the file of --output. columns: of CSV; contents: of a table."""
-    is_table = format == "table"
+    """Rows on stdout, or in the file of --output. columns: of CSV; contents: of a table; file:
+    what is `reserved`."""
     destination: PartFile | Stdout
-    if out.output is None:
-        destination = Stdout(is_shown=is_table)
+    if file is not None:
+        destination = file
+    elif out.output is None:
+        destination = Stdout(is_shown=format == "table")
     else:
         destination = PartFile(Path(out.output), kept="rows")
-    with destination:
-        if is_table:
-            from clipcli.files import table_rows  # with Rich, which nothing else of this needs
+    with destination, rows_in(destination, format, columns, contents) as rows:
+        yield rows
 
-            yield table_rows.open_table(destination, contents)
-        elif format == "parquet":
-            from clipcli.files import parquet_rows  # with pyarrow, likewise
 
-            with parquet_rows.open_parquet(destination, columns) as writer:
-                yield writer
-        else:
-            yield ROW_WRITERS[format](destination, columns)
+@contextmanager
+def rows_in(
+    destination: Destination, format: str, columns: Sequence[str], contents: TableContents
+) -> Iterator[Writer]:
+    """Rows in this place. columns: of CSV; contents: of a table."""
+    if format == "table":
+        from clipcli.files import table_rows  # with Rich, which nothing else of this needs
+
+        yield table_rows.open_table(destination, contents)
+    elif format == "parquet":
+        from clipcli.files import parquet_rows  # with pyarrow, likewise
+
+        with parquet_rows.open_parquet(destination, columns) as writer:
+            yield writer
+    else:
+        yield ROW_WRITERS[format](destination, columns)

@@ -152,14 +152,14 @@ def _download_text(done: int, total: int | None, pace: Pace) -> str:
 
 
 @contextmanager
-def of_files(n_files: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A callback for each file that is settled, which gets how many failed so far."""
+def of_files(n_files: int, quiet: bool, n_settled: int = 0) -> Iterator[Callable[[int], None]]:
+    """A callback for each further file that is settled, which gets how many failed so far."""
     how = way(quiet)
     if how == "silence":
         yield lambda n_failed: None
         return
     pace = Pace()
-    n_settled = n_failed = 0
+    n_failed = 0
 
     def settled(n_failed_now: int) -> None:
         nonlocal n_settled, n_failed

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from clipcli.cli import talk
 from clipcli.cli.work import progress
+from clipcli.cli.work.update import Update
 from clipcli.errors import ExitCode, NothingReadError
 from clipcli.files.part_file import PartFile
 from clipcli.files.rows import FAILURE_COLUMNS, csv_line
@@ -25,10 +26,11 @@ N_NAMED = 5  # of the folders without a photograph
 
 class Report:
     """Counts files and names what failed. `verb` says what happens to a photograph: labelled,
-    embedded, compared."""
+    embedded, compared. update: what it says of old rows, at the end."""
 
     def __init__(self, verb: str, quiet: bool) -> None:
         self.quiet = quiet
+        self.update: Update | None = None
         self._n_done = self._n_passed_over = self._n_failed = 0
         self._n_middle_only = self._n_recalled = 0
         self._empty: list[str] = []  # folders without a photograph, which are failures too
@@ -39,10 +41,14 @@ class Report:
             talk.leave_out_notes()
 
     def follow(self, records: Iterable[R | PassedOver], n_files: int) -> Iterator[R]:
-        """Pass on results and failures, counting, naming what failed, moving the bar."""
+        """Pass on results and failures, counting, naming what failed, moving the bar, which an
+        update begins with the first photograph that is encoded: mostly there is none."""
         start = time.monotonic()
-        with progress.of_files(n_files, self.quiet) as advance:
-            for record in records:
+        advance: Callable[[int], None] | None = None
+        with ExitStack() as stack:
+            if self.update is None:
+                advance = stack.enter_context(progress.of_files(n_files, self.quiet))
+            for n_before, record in enumerate(records):
                 if isinstance(record, PassedOver):
                     self._n_passed_over += 1
                 elif isinstance(record, Failure):
@@ -51,7 +57,11 @@ class Report:
                     self._n_done += 1
                     self._n_middle_only += record.middle_only
                     self._n_recalled += record.recalled
-                advance(self._n_failed)
+                    if advance is None and not record.recalled:
+                        bar = progress.of_files(n_files, self.quiet, n_before)
+                        advance = stack.enter_context(bar)
+                if advance is not None:
+                    advance(self._n_failed)
                 if not isinstance(record, PassedOver):
                     yield record
         self._seconds = time.monotonic() - start
@@ -79,10 +89,7 @@ class Report:
         n_done, n_failed = self._n_done, self._n_failed
         passed_over = f"{_files(self._n_passed_over)} passed over"
         stays = f"; {kept} stays as it was" if kept else ""
-        if not n_done and not n_failed:
-            logger.info(f"nothing to do: no photographs found, {passed_over}{stays}")
-            return ExitCode.OK
-        if not n_done and n_failed == len(self._empty):
+        if not n_done and n_failed and n_failed == len(self._empty):
             folders = "this folder" if n_failed == 1 else "these folders"
             more = f" and {n_failed - N_NAMED} more" if n_failed > N_NAMED else ""
             raise NothingReadError(
@@ -91,11 +98,23 @@ class Report:
             )
         for path in self._empty:
             logger.warning(f"{path}: {NO_PHOTOGRAPH}")
-        if not n_done:
+        if not n_done and n_failed:
             more = f", {passed_over}" if self._n_passed_over else ""
             raise NothingReadError(
                 f"not one photograph could be read, {n_failed} failed{more}{stays}"
             )
+        code = ExitCode.PARTLY_READ if n_failed else ExitCode.OK
+        if self.update is not None and self.update.settle():
+            failed = f", {n_failed} failed" if n_failed else ""
+            logger.info(
+                f"nothing new: {_files(n_done)} labelled as before{failed};"
+                f" {self.update.path} stays as it was"
+            )
+            return code
+        changes = f"; {self.update}" if self.update is not None else ""
+        if not n_done:
+            logger.info(f"nothing to do: no photographs found, {passed_over}{stays}{changes}")
+            return code
         line = (
             f"{_files(n_done + self._n_passed_over + n_failed)}: {n_done} {self._verb},"
             f" {self._n_passed_over} passed over, {n_failed} failed; {described}"
@@ -110,8 +129,8 @@ class Report:
                 f"; {self._n_middle_only} longer than 2:1 judged by the middle alone"
                 " (--fit pad shows the model all of it)"
             )
-        logger.info(line)
-        return ExitCode.PARTLY_READ if n_failed else ExitCode.OK
+        logger.info(line + changes)
+        return code
 
     def _fail(self, failure: Failure) -> None:
         self._n_failed += 1
