@@ -10,6 +10,7 @@ import clipcli
 from clipcli.cli.cache import cache_app
 from clipcli.cli.calibrate import calibrate
 from clipcli.cli.classify import classify
+from clipcli.cli.config import config, init
 from clipcli.cli.diff import diff
 from clipcli.cli.embed import embed
 from clipcli.cli.eval import evaluate
@@ -25,7 +26,7 @@ from clipcli.cli.undo import undo
 # in the order in which people meet them
 ORDER = (
     *("classify", "undo", "similar", "embed", "models", "eval", "calibrate", "probe", "prompts"),
-    *("train", "diff", "cache"),
+    *("train", "diff", "cache", "init", "config"),
 )
 
 
@@ -77,6 +78,8 @@ app.command()(train)
 app.command()(undo)
 app.command()(diff)
 app.command("eval")(evaluate)
+app.command()(init)
+app.command()(config)
 app.add_typer(models_app, name="models")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(cache_app, name="cache")

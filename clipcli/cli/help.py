@@ -15,6 +15,8 @@ from typing import Any, TypeVar, get_args
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from clipcli.errors import ClipcliError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 SEARCH = "Search"
@@ -57,14 +59,33 @@ def examples(command: Any) -> list[str]:
     return [line.removeprefix(EXAMPLE) for line in lines if line.startswith(EXAMPLE)]
 
 
-class Command(TyperCommand):
+class _WithSettings:
+    """Options that are not given come from the environment and clipcli.toml."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        from clipcli.cli.settings.fill import fill
+
+        fill(self, ctx, args)
+        return super().parse_args(ctx, args)  # type: ignore[misc]
+
+    def invoke(self, ctx: Any) -> Any:
+        from clipcli.cli.settings.fill import explain
+
+        try:
+            return super().invoke(ctx)  # type: ignore[misc]
+        except ClipcliError as error:
+            explain(error, ctx)
+            raise
+
+
+class Command(_WithSettings, TyperCommand):
     """A command with our help."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _write_help(self, ctx, formatter)
 
 
-class Group(TyperGroup):
+class Group(_WithSettings, TyperGroup):
     """Commands with our help, and with one page on all of them."""
 
     def get_params(self, ctx: Any) -> list[Any]:

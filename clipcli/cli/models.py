@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from clipcli.cli import completion
 from clipcli.cli.cache import Yes
 from clipcli.cli.help import App
 from clipcli.cli.options import ActivationOption, CacheDir, Quiet, TableFormatOption
@@ -44,7 +45,12 @@ def list_models(
 
 @models_app.command("download")
 def download(
-    name: Annotated[str, typer.Argument(help="Such as datacomp-b32-256, or hf:ORG/NAME.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Such as datacomp-b32-256, or hf:ORG/NAME.", autocompletion=completion.models
+        ),
+    ],
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> int:
@@ -61,7 +67,10 @@ def download(
 
 @models_app.command("remove")
 def remove(
-    name: Annotated[str, typer.Argument(help="A model that was downloaded.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A model that was downloaded.", autocompletion=completion.models),
+    ],
     cache_dir: CacheDir = None,
     yes: Yes = False,
     quiet: Quiet = False,
@@ -78,7 +87,12 @@ def remove(
 
 @models_app.command("use")
 def use(
-    name: Annotated[str, typer.Argument(help="A name, a path, or auto to choose again.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A name, a path, or auto to choose again.", autocompletion=completion.models
+        ),
+    ],
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> int:
@@ -102,7 +116,12 @@ def use(
 
 @models_app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="A name, hf:ORG/NAME, or a checkpoint's path.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A name, hf:ORG/NAME, or a checkpoint's path.", autocompletion=completion.models
+        ),
+    ],
     activation: ActivationOption = None,
     cache_dir: CacheDir = None,
 ) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from clipcli.cli import completion
 from clipcli.cli.help import FINE_POINTS, LABELS, MODEL, OUTPUT, PHOTOS, in_panel, one_of
 from clipcli.files.rows import RowFormat
 from clipcli.records import Activation, Fit, Precision, RawFiles
@@ -29,15 +30,29 @@ Labels = Annotated[
 ]
 Calibration = Annotated[
     str | None,
-    in_panel(LABELS, metavar="FILE", help="Labels and thresholds of clipcli calibrate."),
+    in_panel(
+        LABELS,
+        metavar="FILE",
+        help="Labels and thresholds of clipcli calibrate.",
+        autocompletion=completion.files(".json"),
+    ),
 ]
 Probe = Annotated[
-    str | None, in_panel(LABELS, metavar="FILE", help="Labels taught by clipcli probe fit.")
+    str | None,
+    in_panel(
+        LABELS,
+        metavar="FILE",
+        help="Labels taught by clipcli probe fit.",
+        autocompletion=completion.files(".probe", ".safetensors"),
+    ),
 ]
 LabelsFile = Annotated[
     str | None,
     in_panel(
-        LABELS, metavar="FILE", help='Labels, one a line: label, or label = word | "whole prompt".'
+        LABELS,
+        metavar="FILE",
+        help='Labels, one a line: label, or label = word | "whole prompt".',
+        autocompletion=completion.files(".txt"),
     ),
 ]
 Template = Annotated[
@@ -56,6 +71,7 @@ Templates = Annotated[
         metavar="NAME|FILE",
         help="A set of templates: a name (see clipcli prompts) or a file.",
         show_default="simple",
+        autocompletion=completion.template_sets,
     ),
 ]
 LeaveOutRare = Annotated[
@@ -133,6 +149,7 @@ class ModelOptions:
             metavar="NAME",
             help="A name (see clipcli models), hf:ORG/NAME, or a path.",
             show_default="auto; clipcli models use NAME changes it",
+            autocompletion=completion.models,
         ),
     ] = None
     device: Device = "auto"

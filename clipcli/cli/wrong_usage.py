@@ -112,18 +112,20 @@ def explained(error: typer.TyperException, root: Any, arguments: Sequence[str]) 
         (option,) = [one for one in command.params if name in _names(one)]
         if option.is_flag:
             return f"{name}: takes no value; leave out what stands behind its ="
-        return f"{name}: nothing behind it; expected {_wanted(option, command)}"
+        return f"{name}: nothing behind it; expected {wanted_value(option, command)}"
     if kind == "MissingParameter":
         parameter = error.param  # type: ignore[attr-defined]
         what = _shown_name(parameter)
         from clipcli.cli.help import examples
 
-        return f"no {what}; expected {_wanted(parameter, command)}; as in: {examples(command)[0]}"
+        return (
+            f"no {what}; expected {wanted_value(parameter, command)}; as in: {examples(command)[0]}"
+        )
     if kind == "BadParameter":
         parameter = error.param  # type: ignore[attr-defined]
         found = _value(error)
         given = _shown_name(parameter) + ("" if found is None else f" {found}")
-        return f"{given}: expected {_wanted(parameter, command)}"
+        return f"{given}: expected {wanted_value(parameter, command)}"
     if hasattr(command, "commands"):
         name = next((word for word in arguments if repr(word) in message), "")
         if name:
@@ -172,7 +174,7 @@ def _command_typed(root: Any, arguments: Iterable[str]) -> tuple[Any, str]:
     return command, typed
 
 
-def _wanted(parameter: Any, command: Any) -> str:
+def wanted_value(parameter: Any, command: Any) -> str:
     """What an option or an argument takes, in words."""
     kind, info = get_args(get_type_hints(command.callback, include_extras=True)[parameter.name])[:2]
     if type(None) in get_args(kind):

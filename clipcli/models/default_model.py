@@ -11,12 +11,12 @@ import json
 import logging
 import os
 import re
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 from clipcli.errors import CacheError, DownloadError, OutputError, UsageError
 from clipcli.files.part_file import write_whole
+from clipcli.files.settings_file import NAME, read_settings
 from clipcli.files.user_folder import user_folder
 from clipcli.models import catalogue
 from clipcli.models.fetch import OnProgress
@@ -40,18 +40,15 @@ def wanted(option: str | None = None) -> str:
 def config_path() -> Path | None:
     """The user's `clipcli.toml`, whether or not it is there; None for a user without a home."""
     folder = user_folder("config")
-    return None if folder is None else folder / "clipcli.toml"
+    return None if folder is None else folder / NAME
 
 
 def configured() -> str | None:
     """The `model` of `clipcli.toml`. Raises UsageError for a file that cannot be read."""
     path = config_path()
-    if path is None or not os.path.exists(path):  # False too in a home that may not be looked into
+    if path is None:
         return None
-    try:
-        model = tomllib.loads(path.read_text(encoding="utf-8")).get("model")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}; expected a file of TOML") from error
+    model = read_settings(path).get("model")
     if model is not None and not isinstance(model, str):
         raise UsageError(f"{path}: model is {model!r}; expected a name or a path in quotes")
     return model

@@ -250,9 +250,9 @@ def test_use_makes_a_default_that_the_environment_and_the_option_come_before(
 def test_use_keeps_what_else_stands_in_the_configuration(cli: Cli) -> None:
     path = default_model.config_path()
     path.parent.mkdir(parents=True)
-    path.write_text('# mine\nmodel = "RN50"\nother = 1\n\n[table]\nmodel = "kept"\n')
+    path.write_text('# mine\nmodel = "RN50"\ntop_k = 1\n\n[embed]\nmodel = "kept"\n')
     assert cli("models", "use", "lite").code == 0
-    assert path.read_text() == ('model = "lite"\n# mine\nother = 1\n\n[table]\nmodel = "kept"\n')
+    assert path.read_text() == ('model = "lite"\n# mine\ntop_k = 1\n\n[embed]\nmodel = "kept"\n')
 
 
 def test_use_refuses_a_file_that_is_no_model(cli: Cli, example_photos: Path) -> None:

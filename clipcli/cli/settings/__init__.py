@@ -1,0 +1,1 @@
+"""What clipcli.toml and the environment say of a command's options."""
