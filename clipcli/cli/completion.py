@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
+import typer
+
 from clipcli.errors import CacheError
 from clipcli.models import catalogue
 
@@ -49,3 +51,11 @@ def files(*suffixes: str) -> Callable[[str], list[str]]:
         return sorted(os.path.join(folder, name) for name in names)
 
     return found
+
+
+def commands(context: typer.Context, incomplete: str) -> list[str]:
+    """Commands by their table in clipcli.toml."""
+    from clipcli.cli.settings.keys import commands_by_table
+
+    names = commands_by_table(context.find_root().command)
+    return [name for name in names if name.startswith(incomplete)]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clipcli.cli import completion
 from clipcli.cli.options import Quiet, TableFormatOption
 
 
@@ -17,7 +18,10 @@ def config(
     command: Annotated[
         str,
         typer.Option(
-            "--command", metavar="NAME", help="Whose options, such as embed or probe_fit."
+            "--command",
+            metavar="NAME",
+            help="Whose options, such as embed or probe_fit.",
+            autocompletion=completion.commands,
         ),
     ] = "classify",
     all: Annotated[bool, typer.Option("--all", help="Those too that have their default.")] = False,

@@ -11,6 +11,7 @@ from clipcli.errors import UsageError
 
 NAME = "clipcli.toml"
 MAX_BYTES = 1_000_000
+MAX_DOTS = 100  # in a line; to read a key of 30,000 parts would take 20 s
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -21,7 +22,10 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not os.path.exists(path):  # False too in a home that may not be looked into
         return {}
     try:
-        return tomllib.loads(regular_text(path))
+        text = regular_text(path)
+        if any(line.count(".") > MAX_DOTS for line in text.split("\n")):
+            raise ValueError(f"a line of more than {MAX_DOTS} dots")
+        return tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: {error}; expected a file of TOML") from error
     except RecursionError as error:

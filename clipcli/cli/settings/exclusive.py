@@ -5,30 +5,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-PARTNERS: tuple[frozenset[str], ...] = tuple(
-    map(
-        frozenset,
-        (
-            ("labels", "labels_file", "calibration", "probe"),
-            ("template", "templates"),
-            ("calibration", "template"),
-            ("calibration", "templates"),
-            ("probe", "template"),
-            ("probe", "templates"),
-            ("probe", "multi_label"),
-            ("copy_to", "move_to", "link_to"),
-            ("copy_to", "hard"),
-            ("move_to", "hard"),
-            ("reference", "precision"),
-            ("reference", "fit"),
-            ("paths_only", "format"),
-            ("text", "text_file"),
-            ("quiet", "verbose"),
-        ),
-    )
+PARTNERS = (
+    {"labels", "labels_file", "calibration", "probe"},
+    {"template", "templates"},
+    *({taught, own} for taught in ("calibration", "probe") for own in ("template", "templates")),
+    *({"probe", other} for other in ("multi_label", "min_probability", "unknown", "compare")),
+    {"calibration", "compare"},
+    {"copy_to", "move_to", "link_to"},
+    {"copy_to", "hard"},
+    {"move_to", "hard"},
+    {"reference", "precision"},
+    {"reference", "fit"},
+    {"paths_only", "format"},
+    {"paths", "embeddings"},
+    {"paths", "text", "text_file"},
+    {"quiet", "verbose"},
 )
 
 
-def is_switched_off(key: str, above: Iterable[str]) -> bool:
-    """Whether one of the options above excludes this one."""
-    return any(key in group and other in group for other in above for group in PARTNERS)
+def switched_off_by(key: str, above: Iterable[str]) -> str | None:
+    """The option above that excludes this one."""
+    for other in above:
+        # the name of a file decides its format; a format does not decide whether there is a file
+        if (other, key) == ("output", "format"):
+            return other
+        if any({key, other} <= group for group in PARTNERS):
+            return other
+    return None

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from clipcli.cli.settings.layers import Setting
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -16,9 +13,8 @@ KEPT = "clipcli.settings"  # in the context, for errors
 
 def fill(command: Any, context: Any, arguments: Sequence[str]) -> None:
     """Put into the context, as defaults, what the environment and files say of the options."""
-    if (
-        context.resilient_parsing or context.parent is None
-    ):  # for completion; the root has no options
+    is_root = context.parent is None  # which has no options of its own
+    if is_root or context.resilient_parsing:  # for completion
         return
     given, rest, _ = command.make_parser(context).parse_args(args=list(arguments))
     given = {key: value for key, value in given.items() if value is not None}
@@ -27,26 +23,16 @@ def fill(command: Any, context: Any, arguments: Sequence[str]) -> None:
     from clipcli.cli.settings.layers import resolve  # for --help it would take too long
 
     settings = resolve(command, context, given)
-    context.default_map = {key: one.value for key, one in settings.items()}
+    context.default_map = {key: one.value for key, one in settings.active.items()}
     context.meta[KEPT] = settings
-    if not (given.get("quiet") or context.default_map.get("quiet")):
-        _tell(command, given, settings)
-
-
-def _tell(command: Any, given: dict[str, Any], settings: dict[str, Setting]) -> None:
-    """A line where the photographs' own file is used, which the user may not know of."""
-    from clipcli.cli.settings.layers import files_for
-
-    for file in files_for(command, given):
-        used = [key for key, one in settings.items() if one.source == file.path]
-        if used and not file.is_own:
-            logger.info(f"{file.path}: {', '.join(used)}")
+    # the user may not know of the photographs' own file
+    used = [one for one in settings.active.values() if not one.is_own]
+    if used and not (given.get("quiet") or context.default_map.get("quiet")):
+        logger.info(f"{used[0].source}: {', '.join(one.key for one in used)}")
 
 
 def explain(error: Exception, context: Any) -> None:
     """Note on an error where what it is about was set."""
     if KEPT in context.meta:
-        from clipcli.cli.settings.layers import names_in
-
-        for line in names_in(str(error), context.meta.pop(KEPT)):
+        for line in context.meta.pop(KEPT).notes_on(str(error)):
             error.add_note(line)

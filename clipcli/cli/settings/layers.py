@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from clipcli.cli.settings import keys, stranger
-from clipcli.cli.settings.exclusive import is_switched_off
+from clipcli.cli.settings.exclusive import switched_off_by
 from clipcli.errors import UsageError
 from clipcli.files.settings_file import NAME, read_settings
 from clipcli.labels.templates import TEMPLATE_SETS
@@ -23,17 +25,18 @@ from clipcli.models.catalogue import model_name
 from clipcli.models.default_model import AUTO, config_path
 
 PATHS = ("PATH", "PATH...", "LABELLED", "DATA")  # arguments that name photographs
-COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """key: as in a file; source: a variable, or a file's path; table: in that file, or ""."""
+    """key: as in a file; source: a variable, or a file's path; table: in that file, or "".
+    is_own: the user's, not of the photographs' file."""
 
     key: str
     value: Any
     source: str
     table: str = ""
+    is_own: bool = True
 
     @property
     def place(self) -> str:
@@ -48,7 +51,33 @@ class SettingsFile:
     is_own: bool
 
 
-def resolve(command: Any, context: Any, given: Mapping[str, Any]) -> dict[str, Setting]:
+@dataclass(frozen=True)
+class Settings:
+    """What holds of the options that were not given, by key, and what does not, with the key of
+    the option above that switches it off."""
+
+    active: dict[str, Setting]
+    switched_off: list[tuple[Setting, str]]
+
+    def notes_on(self, message: str) -> Iterator[str]:
+        """Where the options come from that an error is about, a line for each."""
+        words = set(re.split(r"[^\w-]+", message))
+        for one in self.active.values():
+            value = one.value if isinstance(one.value, str) else ""
+            if _typed(one.key) in words or (
+                value and message.startswith((f"{value}:", f"{value} "))
+            ):
+                yield f"{_typed(one.key)} comes from {one.place}"
+        if message.startswith("no labels"):
+            for one, by in self.switched_off:
+                yield f"{_typed(one.key)} of {one.place} is switched off by {_typed(by)}"
+
+
+def _typed(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
+def resolve(command: Any, context: Any, given: Mapping[str, Any]) -> Settings:
     """What the environment and files say of the options that are not given.
 
     given: as the command line has it, by key. Raises UsageError for what is wrong in them.
@@ -57,14 +86,20 @@ def resolve(command: Any, context: Any, given: Mapping[str, Any]) -> dict[str, S
     layers = [_environment(command, context)]
     for file in files_for(command, given):
         layers += _layers(file, command, context, root)
-    # a flag that is switched off excludes nothing
-    above = {key: Setting(key, value, COMMAND_LINE) for key, value in given.items()}
+    settings = Settings({}, [])
     for layer in layers:
-        active = [one.key for one in above.values() if one.value is not False]
+        # a flag that is switched off excludes nothing
+        above = [key for key, value in given.items() if value is not False]
+        above += [one.key for one in settings.active.values() if one.value is not False]
+        known = {*given, *settings.active}
         for setting in layer:
-            if setting.key not in above and not is_switched_off(setting.key, active):
-                above[setting.key] = setting
-    return {key: one for key, one in above.items() if one.source != COMMAND_LINE}
+            if setting.key in known:
+                continue
+            if by := switched_off_by(setting.key, above):
+                settings.switched_off.append((setting, by))
+            else:
+                settings.active[setting.key] = setting
+    return settings
 
 
 def files_for(command: Any, given: Mapping[str, Any]) -> list[SettingsFile]:
@@ -78,8 +113,9 @@ def files_for(command: Any, given: Mapping[str, Any]) -> list[SettingsFile]:
     files = []
     if len(paths) == 1 and folders:
         files.append(SettingsFile(os.path.join(paths[0], NAME), is_own=False))
-    here = os.path.join(os.path.realpath(os.curdir), "")
-    if not any(here.startswith(os.path.join(os.path.realpath(path), "")) for path in folders):
+    here = Path.cwd()
+    # not by name: PATH may be a link, or written in another case
+    if not any(os.path.samefile(path, one) for path in folders for one in (here, *here.parents)):
         files.append(SettingsFile(NAME, is_own=True))
     users = config_path()
     if users is not None:
@@ -106,22 +142,28 @@ def _layers(file: SettingsFile, command: Any, context: Any, root: Any) -> list[l
     commands = keys.commands_by_table(root)
     _check_names(file, content, commands)
     options = keys.options_of(command)
-    own = next((name for name, one in commands.items() if one is command), "")
-    table = content.get(own)
-    top = {key: value for key, value in content.items() if key in options}
-    layers = []
-    for name, values in ((own, table if isinstance(table, dict) else {}), ("", top)):
-        layers.append(
-            [
-                Setting(
-                    key, _value(file, name, options[key], value, command, context), file.path, name
-                )
-                for key, value in values.items()
-                if name
-                or (keys.is_meant(key, command, root) and not _is_table(value, key, commands))
-            ]
-        )
-    return layers
+    own = next(name for name, one in commands.items() if one is command)
+    tables = {own: content[own]} if isinstance(content.get(own), dict) else {}
+    tables[""] = {
+        key: value
+        for key, value in content.items()
+        if key in options
+        and not _is_table(value, key, commands)
+        and keys.is_meant(key, command, root)
+    }
+    return [
+        [
+            Setting(
+                key,
+                _value(file, table, options[key], value, command, context),
+                file.path,
+                table,
+                file.is_own,
+            )
+            for key, value in values.items()
+        ]
+        for table, values in tables.items()
+    ]
 
 
 def _is_table(value: Any, key: str, commands: Mapping[str, Any]) -> bool:
@@ -188,15 +230,3 @@ def _near(key: str, known: Sequence[str]) -> str:
     names = [name for name in known if name not in keys.NEVER_IN_FILES]
     near = difflib.get_close_matches(key.replace("-", "_").lower(), names, n=1)
     return f"; did you mean {near[0]}" if near else "; clipcli config --all names them"
-
-
-def names_in(message: str, settings: Mapping[str, Setting]) -> Iterator[str]:
-    """Where the options come from that an error is about, as a line for each."""
-    for one in settings.values():
-        option = f"--{one.key.replace('_', '-')}"
-        begins = isinstance(one.value, str) and message.startswith(
-            (f"{one.value}:", f"{one.value} ")
-        )
-        words = message.replace(",", " ").replace(":", " ").replace(";", " ").split()
-        if option in words or begins:
-            yield f"{option} comes from {one.place}"

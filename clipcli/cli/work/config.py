@@ -27,7 +27,7 @@ def show(context: Any, path: str | None, name: str, all: bool, format: TableForm
         raise UsageError(f"--command {name}: no such command{meant}")
     command = commands[table]
     given = _given(command, path, name)
-    settings = resolve(command, context, given)
+    settings = resolve(command, context, given).active
     rows: list[Row] = [
         [option.opts[0], _shown(settings[key].value), settings[key].place]
         if key in settings
