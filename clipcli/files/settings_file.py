@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from typing import Any
 
 from clipcli.errors import UsageError
@@ -21,6 +20,8 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not os.path.exists(path):  # False too in a home that may not be looked into
         return {}
+    import tomllib  # most runs have no such file
+
     try:
         text = regular_text(path)
         if any(line.count(".") > MAX_DOTS for line in text.split("\n")):

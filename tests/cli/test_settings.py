@@ -28,6 +28,7 @@ REFUSED = {
     *("max_megapixels", "batch_size", "workers", "output", "format", "failures", "passed_over"),
     *("verbose", "allow_empty", "quiet", "write_xmp", "xmp_name", "embed_keywords"),
     *("overwrite_original", "copy_to", "move_to", "link_to", "hard", "dry_run"),
+    *("raw", "update", "new_rows", "log"),
 }
 
 
@@ -293,6 +294,8 @@ def test_a_strangers_file_names_no_file_outside(cli: Cli, at_work: Path) -> None
             assert (result.code, result.stdout) == (2, b""), (key, value)
             assert f"{key} is " in result.stderr, (key, value)
             assert "expected a file inside photos" in result.stderr
+    path.write_text('[prompts_choose]\ntemplates = ["simple", "../secret.txt"]\n')
+    assert "expected a file inside photos" in cli("prompts", "choose", "photos").stderr
     path.write_text('labels_file = "simple"\n')
     assert "expected a file inside photos" in cli("classify", "photos").stderr
     path.write_text('labels_file = "labels.txt"\ntemplates = "simple"\n')

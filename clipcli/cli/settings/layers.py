@@ -177,11 +177,10 @@ def _value(
     """A value of a file as the option takes it, paths from here."""
     shown = f"{file.path}: [{table}] {option.name}" if table else f"{file.path}: {option.name}"
     value = keys.from_file(option, value, command, context, shown)
-    if not file.is_own:
-        return stranger.placed(file.path, option, value)
+    placed = _placed if file.is_own else stranger.placed
     if isinstance(value, list):
-        return [_placed(file.path, option, one) for one in value]
-    return _placed(file.path, option, value) if isinstance(value, str) else value
+        return [placed(file.path, option, one) for one in value]
+    return placed(file.path, option, value) if isinstance(value, str) else value
 
 
 def _placed(path: str, option: Any, value: str) -> str:

@@ -35,7 +35,7 @@ def check_place(path: str) -> None:
         raise UsageError(f"{path}: a link to outside of {folder}; expected a file inside it")
 
 
-def placed(path: str, option: Any, value: Any) -> Any:
+def placed(path: str, option: Any, value: str) -> str:
     """The value, a file's name as its path from here.
 
     Raises UsageError for what is no file of a reasonable size inside the folder.
