@@ -98,7 +98,8 @@ def use(
 ) -> int:
     """Make a model your default, downloaded first.
 
-    Kept in clipcli.toml in your configuration directory; CLIPCLI_MODEL and --model come before it.
+    Kept in clipcli.toml in your configuration directory. Before it come --model, CLIPCLI_MODEL and
+    the clipcli.toml of the working directory.
 
     Example: clipcli models use ViT-B/16
     Example: clipcli models use auto

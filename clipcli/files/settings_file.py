@@ -28,7 +28,8 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError(f"a line of more than {MAX_DOTS} dots")
         return tomllib.loads(text)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}; expected a file of TOML") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path}: {reason}; expected a file of TOML") from error
     except RecursionError as error:
         raise UsageError(f"{path}: nested too deep; expected a file of TOML") from error
 

@@ -3,7 +3,7 @@ which beats the user's.
 
 The folder's file is PATH/clipcli.toml of a run with one PATH, see `stranger`, and before the user's
 in the config directory comes that of the working directory, unless it lies within a PATH: whoever
-labels a folder from inside it has not written what it holds.
+labels a folder from inside it has not written what it holds. A list on stdin is no PATH here.
 """
 
 from __future__ import annotations
@@ -113,14 +113,22 @@ def files_for(command: Any, given: Mapping[str, Any]) -> list[SettingsFile]:
     files = []
     if len(paths) == 1 and folders:
         files.append(SettingsFile(os.path.join(paths[0], NAME), is_own=False))
-    here = Path.cwd()
-    # not by name: PATH may be a link, or written in another case
-    if not any(os.path.samefile(path, one) for path in folders for one in (here, *here.parents)):
+    if not any(map(_holds_us, folders)):
         files.append(SettingsFile(NAME, is_own=True))
     users = config_path()
     if users is not None:
         files.append(SettingsFile(str(users), is_own=True))
     return files
+
+
+def _holds_us(folder: str) -> bool:
+    """Whether the working directory lies within this folder, or that cannot be told."""
+    here = Path.cwd()
+    try:
+        # not by name: it may be a link, or written in another case
+        return any(os.path.samefile(folder, one) for one in (here, *here.parents))
+    except OSError:
+        return True
 
 
 def _environment(command: Any, context: Any) -> list[Setting]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clipcli.cli import talk
 from clipcli.errors import OutputError, UsageError
+from clipcli.files.part_file import write_whole
 from clipcli.files.settings_file import NAME
 from clipcli.models.default_model import config_path
 
@@ -57,14 +58,13 @@ def write(folder: str | None, user: bool, quiet: bool) -> int:
     path = config_path() if user else Path(folder or os.curdir) / NAME
     if path is None:
         raise OutputError("no home directory to keep settings in; set XDG_CONFIG_HOME")
-    try:
-        if user:
+    if os.path.lexists(path):
+        raise OutputError(f"{path}: is there already, and stays as it is")
+    if user:
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(TEXT)
-    except FileExistsError as error:
-        raise OutputError(f"{path}: is there already, and stays as it is") from error
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    write_whole(path, TEXT.encode())
     logger.info(f"{path}: written; take the # away in front of what you want to set")
     return 0
