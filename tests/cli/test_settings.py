@@ -169,7 +169,8 @@ def test_a_bad_variable_is_named(
     [
         ("lables = 'dog,cat'", "lables: no option of any command; did you mean labels"),
         ("min-probability = 0.5", "no option of any command; did you mean min_probability"),
-        ("[classfy]\ntop_k = 1", "classfy: no option of any command; did you mean classify"),
+        ("[classfy]\ntop_k = 1", "classfy: no option of any command; did you mean [classify]"),
+        ("classify = 1", "classify: no option of any command; did you mean [classify]"),
         ("[embed]\nlabels = 'a'", "[embed] labels: no option of clipcli embed"),
         ("[probe_fit]\nshot = 'a'", "[probe_fit] shot: no option of clipcli probe fit; did you"),
         ("yes = true", "yes: no option of any command"),

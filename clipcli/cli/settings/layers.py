@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,32 +208,25 @@ def _check_names(
     file: SettingsFile, content: Mapping[str, Any], commands: Mapping[str, Any]
 ) -> None:
     """Raises UsageError for a key that no command has, or that is not for this file."""
-    known = {key: None for one in commands.values() for key in keys.options_of(one)}
+    known = {key for one in commands.values() for key in keys.options_of(one)}
     for key, value in content.items():
         if _is_table(value, key, commands):
-            in_table = keys.options_of(commands[key])
+            in_table = {*keys.options_of(commands[key])}
             for below in value:
-                _check_name(file, below, in_table, f"[{key}] {below}", f"clipcli {key}")
+                whose = f"clipcli {key.replace('_', ' ')}"
+                _check_name(file, below, in_table, f"[{key}] {below}: no option of {whose}")
         else:
-            _check_name(file, key, known, key, "any command", commands)
+            _check_name(file, key, known, f"{key}: no option of any command", commands)
 
 
 def _check_name(
-    file: SettingsFile,
-    key: str,
-    known: Mapping[str, Any],
-    shown: str,
-    whose: str,
-    tables: Mapping[str, Any] | None = None,
+    file: SettingsFile, key: str, known: Iterable[str], wrong: str, tables: Iterable[str] = ()
 ) -> None:
-    if key not in known or key in keys.NEVER_IN_FILES:
-        near = _near(key, [*known, *(tables or ())])
-        raise UsageError(f"{file.path}: {shown}: no option of {whose.replace('_', ' ')}{near}")
+    known = {*known} - {*keys.NEVER_IN_FILES}
+    if key not in known:
+        shown = {**{name: f"[{name}]" for name in tables}, **{name: name for name in known}}
+        near = difflib.get_close_matches(key.replace("-", "_").lower(), shown, n=1)
+        meant = f"did you mean {shown[near[0]]}" if near else "clipcli config --all names them"
+        raise UsageError(f"{file.path}: {wrong}; {meant}")
     if not file.is_own:
         stranger.check_key(file.path, key)
-
-
-def _near(key: str, known: Sequence[str]) -> str:
-    names = [name for name in known if name not in keys.NEVER_IN_FILES]
-    near = difflib.get_close_matches(key.replace("-", "_").lower(), names, n=1)
-    return f"; did you mean {near[0]}" if near else "; clipcli config --all names them"
