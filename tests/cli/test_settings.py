@@ -245,6 +245,20 @@ def test_the_working_directorys_file_is_not_the_users_within_a_path(
         assert "no labels" in cli("classify", *paths).stderr
 
 
+def test_the_working_directorys_file_is_the_photographs_beside_one_that_is_named(
+    cli: Cli, at_work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(at_work / "photos")
+    file = Path("clipcli.toml")
+    file.write_text('labels = ["dog", "cat"]\noutput = "/tmp/x.csv"\n')
+    for path in ("cat.jpg", "./cat.jpg", "../photos/cat.jpg"):
+        result = cli("classify", path)
+        assert (result.code, result.stdout) == (2, b"")
+        assert "clipcli.toml: output: the file of a photo folder may not set this" in result.stderr
+    file.write_text('labels = ["dog", "cat"]\n')
+    assert _labels(cli("classify", "cat.jpg")) == ["cat"]
+
+
 def test_a_photo_folders_file_holds_for_one_path_alone(cli: Cli, at_work: Path) -> None:
     (at_work / "photos" / "clipcli.toml").write_text('labels = ["dog", "cat"]\n')
     shutil.copytree("photos", "more")

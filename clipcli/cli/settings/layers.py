@@ -3,7 +3,8 @@ which beats the user's.
 
 The folder's file is PATH/clipcli.toml of a run with one PATH, see `stranger`, and before the user's
 in the config directory comes that of the working directory, unless it lies within a PATH: whoever
-labels a folder from inside it has not written what it holds. A list on stdin is no PATH here.
+labels a folder from inside it has not written what it holds. Beside a PATH that is a file it is the
+photographs' too. A list on stdin is no PATH here.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def files_for(command: Any, given: Mapping[str, Any]) -> list[SettingsFile]:
     if len(paths) == 1 and folders:
         files.append(SettingsFile(os.path.join(paths[0], NAME), is_own=False))
     if not any(map(_holds_us, folders)):
-        files.append(SettingsFile(NAME, is_own=True))
+        files.append(SettingsFile(NAME, is_own=not any(map(_lies_here, paths))))
     users = config_path()
     if users is not None:
         files.append(SettingsFile(str(users), is_own=True))
@@ -129,6 +130,16 @@ def _holds_us(folder: str) -> bool:
         return any(os.path.samefile(folder, one) for one in (here, *here.parents))
     except OSError:
         return True
+
+
+def _lies_here(path: str) -> bool:
+    """Whether this is a file in the working directory, or one that cannot be told from it."""
+    if os.path.isdir(path):
+        return False
+    try:
+        return os.path.samefile(os.path.dirname(path) or os.curdir, os.curdir)
+    except OSError:  # there is no such folder
+        return False
 
 
 def _environment(command: Any, context: Any) -> list[Setting]:
