@@ -10,7 +10,7 @@ from clipcli.embedding.embedder import Embedder
 from clipcli.embedding.local import RunOptions
 from clipcli.labelling import labeller
 from clipcli.labelling.labeller import Labeller, LabelRequest, classify_photos
-from clipcli.labels.label import DEFAULT_TEMPLATE, Label, Text, check_labels
+from clipcli.labels.label import DEFAULT_TEMPLATE, Label, check_labels, word_label
 from clipcli.models import catalogue
 from clipcli.models.locate import locate
 from clipcli.photos import find
@@ -80,15 +80,16 @@ def classify(
 ) -> Iterator[Classified | Failure | PassedOver]:
     """The best labels of each photograph in files and folders.
 
-    labels: words, to be put into `templates`; or a `LabelRequest`, with all that `clipcli
-    classify` can do; or a labeller. encoder: an `Encoder`, or an `Embedder`, which knows what was
-    encoded before. raw: "always" tries a camera's raw file beside its JPEG too.
+    labels: words, to be put into `templates` (of a path, `animal/dog`, the last); or a
+    `LabelRequest`, with all that `clipcli classify` can do; or a labeller. encoder: an `Encoder`,
+    or an `Embedder`, which knows what was encoded before. raw: "always" tries a camera's raw file
+    beside its JPEG too.
     Every file ends as one record; one that cannot be read is a `Failure`, not an exception.
     Raises UsageError for labels or templates that cannot work.
     """
     embedder = _embedder(encoder)
     if isinstance(labels, Sequence):
-        made = [one if isinstance(one, Label) else Label(one, (Text(one),)) for one in labels]
+        made = [one if isinstance(one, Label) else word_label(one) for one in labels]
         labels = LabelRequest(
             tuple(check_labels(made, "labels")), templates=tuple(templates), top_k=top_k
         )

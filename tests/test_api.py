@@ -125,6 +125,18 @@ def test_preprocessing_is_had_as_clips_users_write_it() -> None:
     assert (Path(clipcli.__file__).parent / "py.typed").exists()
 
 
+def test_a_path_of_labels_is_shown_by_its_last_part(lite: str, example_photos: Path) -> None:
+    encoder = clipcli.Encoder.open(lite)
+    whole, last = (
+        [*clipcli.classify(example_photos / "cat.jpg", labels, encoder)]
+        for labels in (["animal/cat", "thing/cup"], ["cat", "cup"])
+    )
+    assert [one.label for one in whole[0].predictions] == ["animal/cat"]
+    assert whole[0].predictions[0].similarity == last[0].predictions[0].similarity
+    with pytest.raises(UsageError, match=r"labels: a\|b: a \| in a label"):
+        clipcli.classify(example_photos, ["a|b"], encoder)
+
+
 def test_paths_become_records(lite: str, example_photos: Path) -> None:
     encoder = clipcli.Encoder.open(lite)
     records = list(clipcli.classify([example_photos], ["dog", "cat"], encoder, top_k=2))

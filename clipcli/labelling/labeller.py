@@ -31,6 +31,7 @@ from clipcli.labels.label import (
     check_unknown,
     foreign_labels,
     prompts,
+    prompts_in_short,
 )
 from clipcli.models.default_model import PREFERRED
 from clipcli.photos.find import FoundFile
@@ -102,6 +103,22 @@ class LabelRequest:
         if self.calibration is not None:
             return self.calibration.made_by
         return None if self.probe is None else self.probe.origin.made_by
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all labels there are to choose from."""
+        if self.probe is not None:
+            return self.probe.labels
+        labels = self.labels if self.calibration is None else self.calibration.labels
+        return tuple(label.name for label in labels)
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """In short, those of each label; a probe has none."""
+        if self.calibration is not None:
+            templates = self.calibration.made_by.templates
+            return {one.name: prompts_in_short(one, templates) for one in self.calibration.labels}
+        return {one.name: prompts_in_short(one, self.templates) for one in self.labels}
 
     @property
     def judges_fit(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from clipcli.errors import UsageError
 from clipcli.labels.label import Label, Text
+from clipcli.labels.label_path import shown_words
 
 
 def model_words(label: str) -> str:
@@ -15,7 +16,7 @@ def model_words(label: str) -> str:
 
 def folder_labels(names: Iterable[str]) -> list[Label]:
     """Labels as folders name them: `_` is shown to the model as a space."""
-    return [Label(name, (Text(model_words(name)),)) for name in names]
+    return [Label(name, (Text(model_words(shown_words(name))),)) for name in names]
 
 
 def match_labels(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipcli.errors import UsageError
+from clipcli.labels.label_path import check_label_paths, shown_words
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 PLACE = "{}"
@@ -40,6 +41,11 @@ class Label:
     is_any: bool = False
 
 
+def word_label(name: str) -> Label:
+    """A label without a text of its own: of `animal/dog` the model is shown `dog`."""
+    return Label(name, (Text(shown_words(name)),))
+
+
 def parse_labels(values: Iterable[str]) -> list[Label]:
     """Labels of `--labels dog,cat,tiger`; a label with a comma stands in double quotes.
 
@@ -50,11 +56,13 @@ def parse_labels(values: Iterable[str]) -> list[Label]:
     except csv.Error as error:
         raise UsageError(f"--labels: {error}; expected one like dog,cat,tiger") from error
     names = [name.strip() for row in rows for name in row if name.strip()]
-    return check_labels([Label(name, (Text(name),)) for name in names], "--labels")
+    return check_labels([word_label(name) for name in names], "--labels")
 
 
 def read_labels_file(path: str) -> list[Label]:
     """Labels of a UTF-8 file, one a line: `label` or `label = text | "whole prompt"`.
+
+    A label may be a path, `animal/dog`; without a text its last part is the text.
 
     `label = any: text | text` keeps the texts apart, see `Label`. `#` opens a comment; a
     backslash before `=`, `|`, `#`, `"` or a backslash keeps it.
@@ -80,13 +88,15 @@ def read_texts_file(path: str) -> list[str]:
 
 
 def check_labels(labels: list[Label], source: str) -> list[Label]:
-    """The labels themselves. Raises UsageError, naming `source`, if there is none or one twice."""
+    """The labels themselves. Raises UsageError, naming `source`, if there is none, one twice, or
+    one that is no path of labels."""
     if not labels:
         raise UsageError(f"{source}: no label in it; expected at least one, like dog,cat,tiger")
     names = [label.name for label in labels]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise UsageError(f"{source}: {', '.join(twice)} given twice; name each label once")
+    check_label_paths(names, source)
     return labels
 
 
@@ -105,6 +115,7 @@ def check_unknown(unknown: str, names: Iterable[str]) -> None:
     """Raises UsageError for a name that no reader could tell from one of the labels' `names`."""
     if not unknown.strip():
         raise UsageError("--unknown: an empty name; expected one like other")
+    check_label_paths([unknown], "--unknown")
     same = [name for name in names if name.strip().casefold() == unknown.strip().casefold()]
     if same:
         raise UsageError(
@@ -116,6 +127,12 @@ def check_unknown(unknown: str, names: Iterable[str]) -> None:
 def prompts(label: Label, templates: Sequence[str]) -> list[str]:
     """All prompts of a label: its words in every template, its whole prompts as they stand."""
     return [prompt for text in label.texts for prompt in prompts_of_text(text, templates)]
+
+
+def prompts_in_short(label: Label, templates: Sequence[str]) -> str:
+    """One prompt as it is; of several the first, and how many there are more."""
+    first, *others = prompts(label, templates)
+    return f"{first} (and {len(others)} more)" if others else first
 
 
 def prompts_of_text(text: Text, templates: Sequence[str]) -> list[str]:
@@ -134,7 +151,7 @@ def prompts_of_classes(label: Label, templates: Sequence[str]) -> list[list[str]
 
 def labels_file_line(label: Label) -> str:
     """The line that `read_labels_file` reads as this label."""
-    if label.texts == (Text(label.name),) and not label.is_any:
+    if label == word_label(label.name):
         return _escaped(label.name)
     texts = [
         f'"{_escaped(text.text)}"' if text.is_prompt else _escaped(text.text)
@@ -174,7 +191,7 @@ def _parse_line(line: str) -> Label | None:
     name, stop, rest = _take(line, "=#")
     name = name.strip()
     if stop != "=":
-        return Label(name, (Text(name),)) if name else None
+        return word_label(name) if name else None
     if not name:
         raise UsageError("no label before the =; expected label = text | text")
     is_any = rest.lstrip().startswith(ANY)

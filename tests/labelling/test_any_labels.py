@@ -56,8 +56,10 @@ def test_any_of_nothing_is_refused_with_its_line(tmp_path: Path) -> None:
         Label("dog", (POODLE, BEAGLE), is_any=True),
         Label("dog", (Text("dog"),), is_any=True),
         Label("dog", (POODLE, Text('the "big" one = | #', True)), is_any=True),
-        Label("C# = a|b \\", (Text("a page of C#"), Text(" spaces stay ", True))),
+        Label("C# = a \\", (Text("a page of C#"), Text(" spaces stay ", True))),
         Label("猫", (Text("cat"),)),
+        Label("animal/dog", (Text("dog"),)),
+        Label("animal/dog", (Text("animal/dog"),)),
     ],
 )
 def test_a_written_label_is_read_as_it_was(tmp_path: Path, label: Label) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from clipcli.errors import UsageError
+from clipcli.labels.folder_labels import folder_labels
 from clipcli.labels.label import (
     Label,
     Text,
     check_templates,
+    check_unknown,
     foreign_labels,
     parse_labels,
     prompts,
@@ -49,7 +51,7 @@ def one_label(path: Path, line: str) -> Label:
         (['cat, "a dog, asleep"'], ["cat", "a dog, asleep"]),
         (['"the ""big"" cat",dog'], ['the "big" cat', "dog"]),
         (["dog,,cat,"], ["dog", "cat"]),
-        (["C#,a=b,x|y"], ["C#", "a=b", "x|y"]),
+        (["C#,a=b"], ["C#", "a=b"]),
         (["猫,Γάτα"], ["猫", "Γάτα"]),
         (["Dog,dog"], ["Dog", "dog"]),
     ],
@@ -123,7 +125,9 @@ def test_comma_and_a_stop_belong_to_a_quoted_prompt(labels_file: Path) -> None:
         (r"C:\new = d\x", Label(r"C:\new", (Text(r"d\x"),))),
         ("end\\", Label("end\\", (Text("end\\"),))),
         ('x = 12" record', Label("x", (Text('12" record'),))),
-        ("a | b", Label("a | b", (Text("a | b"),))),
+        ("animal/dog", Label("animal/dog", (Text("dog"),))),
+        ("animal/dog = poodle", Label("animal/dog", (Text("poodle"),))),
+        ("box / carton", Label("box / carton", (Text("box / carton"),))),
     ],
 )  # fmt: skip
 def test_line_of_a_labels_file(labels_file: Path, line: str, label: Label) -> None:
@@ -188,6 +192,43 @@ def test_missing_file_or_folder_is_refused(tmp_path: Path) -> None:
 def test_twenty_thousand_labels_are_read(labels_file: Path) -> None:
     labels_file.write_text("".join(f"label {number}\n" for number in range(20_000)))
     assert len(read_labels_file(str(labels_file))) == 20_000
+
+
+# --- paths of labels
+
+
+def test_the_model_is_shown_the_last_part_of_a_path() -> None:
+    shown = {label.name: label.texts for label in parse_labels(["a/b c,d/e/f,g / h,i/j / k"])}
+    assert shown == {
+        "a/b c": (Text("b c"),),
+        "d/e/f": (Text("f"),),
+        "g / h": (Text("g / h"),),
+        "i/j / k": (Text("j / k"),),
+    }
+    assert folder_labels(["pets/polar_bear"]) == [Label("pets/polar_bear", (Text("polar bear"),))]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("/dog", "an empty part"),
+        ("animal/", "an empty part"),
+        ("animal//dog", "an empty part"),
+        ("./dog", "a part that is ."),
+        ("animal/..", "a part that is .."),
+        ("a|b", "a | in a label, where photo programs begin a level; labels are"),
+    ],
+)
+def test_what_is_no_path_of_labels_is_refused(labels_file: Path, name: str, why: str) -> None:
+    labels_file.write_text(f"cat\n{name} = dog\n")
+    for read, source in (
+        (lambda: parse_labels([f"cat,{name}"]), "--labels"),
+        (lambda: read_labels_file(str(labels_file)), str(labels_file)),
+        (lambda: check_unknown(name, ["cat"]), "--unknown"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            read()
+        assert str(caught.value).startswith(f"{source}: {name}: {why}")
 
 
 # --- texts and templates

@@ -84,9 +84,8 @@ def read_labels(labels: Sequence[str] | None, labels_file: str | None) -> list[L
         return read_labels_file(labels_file)
     if labels is None:
         return None
-    parsed = parse_labels(labels)
-    refuse_file_as_label(parsed)
-    return parsed
+    refuse_file_as_label(labels)
+    return parse_labels(labels)
 
 
 @dataclass(frozen=True)

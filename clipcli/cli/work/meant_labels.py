@@ -21,12 +21,11 @@ WORD = re.compile(r"[\w'-]+")
 SMALL_WORDS = frozenset("a an and at by for from in of on or the to with without".split())
 
 
-def refuse_file_as_label(labels: Sequence[Label]) -> None:
+def refuse_file_as_label(values: Sequence[str]) -> None:
     """Raises UsageError for `--labels FILE`. A folder's name is an honest label."""
-    if len(labels) == 1 and os.path.isfile(labels[0].name):
+    if len(values) == 1 and os.path.isfile(values[0]):
         raise UsageError(
-            f"--labels {labels[0].name}: that is a file; did you mean --labels-file"
-            f" {labels[0].name}?"
+            f"--labels {values[0]}: that is a file; did you mean --labels-file {values[0]}?"
         )
 
 
@@ -65,10 +64,10 @@ def _always_wins(names: Sequence[str], options: LabelOptions) -> bool:
 
 def _listed(name: str) -> list[str]:
     """The single words that stand in a label like dog,cat or dog; cat; bird, or none."""
-    parts = [part.strip() for part in re.split("[,;|]", name)]
+    parts = [part.strip() for part in re.split("[,;]", name)]
     if len(parts) < 2 or not all(map(WORD.fullmatch, parts)):
         return []
-    is_tight = re.search(r"[,;|]\S", name) is not None  # prose puts a blank behind a comma
+    is_tight = re.search(r"[,;]\S", name) is not None  # prose puts a blank behind a comma
     return parts if is_tight or len(parts) >= N_WORDS_OF_A_LIST else []
 
 
