@@ -8,6 +8,8 @@
     │   └── DownloadError         1   a published model that could not be fetched
     ├── PhotoError                -   one photograph that cannot be read; becomes a record
     │   └── PassingPhotoError     -   and which may be read the next time
+    ├── KeywordsError             -   a sidecar that cannot be written; its photograph is named
+    ├── ExifToolError             1   no exiftool that works
     ├── EmbeddingFileError        1   a file of embeddings that cannot be read
     ├── CacheError                1   a cache that `clipcli cache` cannot look after
     ├── OutputError               1   results that cannot be written
@@ -81,6 +83,14 @@ class PhotoError(ClipcliError):
 
 class PassingPhotoError(PhotoError):
     """Not the file itself is to blame: its disk, this machine's memory, a setting of the host."""
+
+
+class KeywordsError(ClipcliError):
+    """The keywords of one photograph cannot be read or written; the run goes on without it."""
+
+
+class ExifToolError(ClipcliError):
+    """There is no exiftool that works."""
 
 
 class EmbeddingFileError(ClipcliError):

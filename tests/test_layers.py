@@ -14,6 +14,7 @@ LAYERS = [
     {"files"},
     {"labels"},
     {"photos"},
+    {"keywords"},
     {"network", "sorting"},  # which do not know each other either
     {"runtime"},
     {"models"},
@@ -25,7 +26,7 @@ LAYERS = [
     {"api"},
     {"cli"},
 ]
-MAX_LAYERS = 14
+MAX_LAYERS = 15
 MAX_LINES = 400
 MAX_FILES_AT_ROOT = 6
 MAX_BODY_LINES = 60
