@@ -9,7 +9,7 @@ import pytest
 
 HEAVY = (
     *("torch", "numpy", "PIL", "rich", "httpx", "safetensors", "ftfy", "regex", "scipy"),
-    *("jinja2", "huggingface_hub"),
+    *("jinja2", "huggingface_hub", "lxml"),
 )
 
 
@@ -23,6 +23,7 @@ HEAVY = (
             for command in (
                 "",
                 "classify",
+                "tag",
                 "undo",
                 "embed",
                 "similar",

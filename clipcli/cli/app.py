@@ -20,13 +20,14 @@ from clipcli.cli.printing import print_line
 from clipcli.cli.probe import probe_app
 from clipcli.cli.prompts import prompts_app
 from clipcli.cli.similar import similar
+from clipcli.cli.tag import tag
 from clipcli.cli.train import train
 from clipcli.cli.undo import undo
 
 # in the order in which people meet them
 ORDER = (
-    *("classify", "undo", "similar", "embed", "models", "eval", "calibrate", "probe", "prompts"),
-    *("train", "diff", "cache", "init", "config"),
+    *("classify", "tag", "undo", "similar", "embed", "models", "eval", "calibrate", "probe"),
+    *("prompts", "train", "diff", "cache", "init", "config"),
 )
 
 
@@ -71,6 +72,7 @@ def options(
 
 
 app.command()(classify)
+app.command()(tag)
 app.command()(embed)
 app.command()(calibrate)
 app.command()(similar)

@@ -11,12 +11,9 @@ XmpName = Literal["append", "adobe"]  # photo.jpg.xmp or photo.xmp
 
 
 @dataclass(frozen=True)
-class TagOptions:
-    """Where labels are written as keywords."""
+class KeywordOptions:
+    """Where keywords go."""
 
-    write_xmp: Annotated[
-        bool, in_panel(KEYWORDS, "--write-xmp", help="Write labels into XMP sidecars.")
-    ] = False
     xmp_name: Annotated[
         XmpName,
         in_panel(
@@ -38,4 +35,13 @@ class TagOptions:
         in_panel(
             KEYWORDS, "--overwrite-original", help="Keep no PHOTO_original beside the photograph."
         ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class TagOptions(KeywordOptions):
+    """Where `classify` writes labels as keywords, if it does."""
+
+    write_xmp: Annotated[
+        bool, in_panel(KEYWORDS, "--write-xmp", help="Write labels into XMP sidecars.")
     ] = False

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from clipcli.cli.options import Quiet
+from clipcli.cli.help import OUTPUT, in_panel
+from clipcli.cli.options import Log, Quiet
+from clipcli.cli.takes import takes
 
 
+@dataclass(frozen=True)
+class UndoOptions:
+    """Whether anything is moved, and what is said."""
+
+    dry_run: Annotated[
+        bool, in_panel(OUTPUT, "--dry-run", help="Show what would be moved back, and do nothing.")
+    ] = False
+    quiet: Quiet = False
+    log: Log = None
+
+
+@takes(UndoOptions)
 def undo(
-    log: Annotated[
+    *,
+    moves: Annotated[
         str,
         typer.Argument(metavar="LOG", help="The .clipcli-moves.jsonl of a run, or its folder."),
     ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be moved back, and do nothing.")
-    ] = False,
-    quiet: Quiet = False,
+    options: UndoOptions,
 ) -> int:
     """Move photographs back that classify --move-to moved.
 
@@ -28,4 +41,4 @@ def undo(
     """
     from clipcli.cli.work import undo as work
 
-    return work.undo(log, dry_run, quiet)
+    return work.undo(moves, options)

@@ -11,13 +11,15 @@ from clipcli.cli.update_options import UpdateOptions
 from clipcli.cli.work import output
 from clipcli.cli.work import sort as sort_photos
 from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
-from clipcli.cli.work.labels import read_label_request
+from clipcli.cli.work.keywords import KeywordWriter, acting_option
+from clipcli.cli.work.labels import check_none_can_win, read_label_request
 from clipcli.cli.work.meant_labels import warn_of_labels
 from clipcli.cli.work.report import Report
 from clipcli.cli.work.update import Update, check_all_there, check_update
 from clipcli.errors import UsageError
 from clipcli.files.rows import CLASSIFY_COLUMNS, MOVED_TO, TableContents
 from clipcli.labelling.labeller import LabelRequest, classify_photos, open_labeller
+from clipcli.labels.label_path import check_label_paths
 from clipcli.records import Classified, Failure, PassedOver
 
 
@@ -39,52 +41,53 @@ def classify(
     check_update(update, out, model)
     format = output.choose_format(out, Classified)
     report = Report("labelled", out.quiet)
+    acting = acting_option(tag)
+    if acting is not None:
+        check_none_can_win(label, acting)
     request = read_label_request(label)
     warn_of_labels(request.labels, label, paths)
+    if acting is not None:
+        check_label_paths(request.names, request.source or acting)
     columns = CLASSIFY_COLUMNS if sort.move_to is None else (*CLASSIFY_COLUMNS, MOVED_TO)
     with (
         output.reserved(out) as file,
-        sort_photos.opened(sort, tag, label, _names(request)) as sorting,
+        sort_photos.opened(sort, tag, label, request.names) as sorting,
     ):
         if update.update and file is not None:
             report.update = Update(update, file, format, columns)
         needs_list = update.update and not out.allow_empty
         found = find_photos(paths, photo, out.allow_empty, needs_list, sorting)
         run = PhotoRun(found, model, photo, report, made_by=request.made_by)
-        records: Iterator[Classified | Failure] = _classified(run, request)
+        run.only_wanted = acting or (sorting.option if sorting is not None else None)
         if report.update is not None:
             check_all_there(paths or (), found)
             run.only_wanted = "--update"
+        records: Iterator[Classified | Failure] = _classified(run, request)
+        keywords = None
+        if acting is not None:
+            keywords = KeywordWriter(
+                tag, sort.dry_run, has_sidecars=tag.write_xmp, prompts=request.prompts
+            )
+            records = keywords.follow(records)
         if sorting is not None:
-            run.only_wanted = sorting.option
             records = sorting.planned(records)
-            if sort.dry_run:
-                return max(_ended(records, run), sorting.show_plan())
-        rows = output.open_rows(out, format, columns, _contents(run, request), file)
-        records = output.warned_of_other_model(records, out)
-        if report.update is not None:
-            records = report.update.compared(records)
-        code = run.write(records, rows, out, format)
-        return code if sorting is None else max(code, sorting.carry_out(out.quiet))
-
-
-def _ended(records: Iterator[Classified | Failure], run: PhotoRun) -> int:
-    """Take all records, and say how the run ended: the exit code."""
-    for _ in records:
-        pass
-    return run.conclude()
-
-
-def _names(request: LabelRequest) -> tuple[str, ...]:
-    """Of the labels."""
-    if request.probe is not None:
-        return request.probe.labels
-    return tuple(label.name for label in (request.calibration or request).labels)
+        if sort.dry_run:
+            run.tell_passed_over(out)
+            code = run.exhaust(records)
+            code = code if sorting is None else max(code, sorting.show_plan())
+        else:
+            rows = output.open_rows(out, format, columns, _contents(run, request), file)
+            records = output.warned_of_other_model(records, out)
+            if report.update is not None:
+                records = report.update.compared(records)
+            code = run.write(records, rows, out, format)
+            code = code if sorting is None else max(code, sorting.carry_out(out.quiet))
+    return code if keywords is None else keywords.conclude(code)
 
 
 def _contents(run: PhotoRun, request: LabelRequest) -> TableContents:
     """What rows there may be."""
-    labels = _names(request)
+    labels = request.names
     n_ranks = request.top_k or (len(labels) if request.multi_label else 1)
     return TableContents(Classified, run.photo_paths, labels, request.unknown, n_ranks)
 

@@ -7,6 +7,7 @@ import os
 import sys
 
 from clipcli.cli import talk
+from clipcli.cli.undo import UndoOptions
 from clipcli.cli.work import progress
 from clipcli.cli.work.tables import print_tables
 from clipcli.errors import ExitCode, OutputError, UsageError
@@ -18,15 +19,15 @@ from clipcli.sorting.undo import undo as taken_back
 logger = logging.getLogger(__name__)
 
 
-def undo(log: str, dry_run: bool, quiet: bool) -> int:
-    if quiet:
+def undo(log: str, options: UndoOptions) -> int:
+    if options.quiet:
         talk.leave_out_notes()
     folder = _folder(log)
     try:
-        if dry_run:
+        if options.dry_run:
             return _show(read_journal(folder))
         with locked_journal(folder) as journal:
-            return _take_back(journal, quiet)
+            return _take_back(journal, options.quiet)
     except OSError as error:
         raise OutputError(f"{error.filename or log}: {error.strerror}") from error
 
