@@ -11,7 +11,7 @@ from clipcli.cli.update_options import UpdateOptions
 from clipcli.cli.work import output
 from clipcli.cli.work import sort as sort_photos
 from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
-from clipcli.cli.work.keywords import KeywordWriter, acting_option
+from clipcli.cli.work.keywords import KeywordWriter, acting_option, opened_for
 from clipcli.cli.work.labels import check_none_can_win, read_label_request
 from clipcli.cli.work.meant_labels import warn_of_labels
 from clipcli.cli.work.report import Report
@@ -42,16 +42,12 @@ def classify(
     format = output.choose_format(out, Classified)
     report = Report("labelled", out.quiet)
     acting = acting_option(tag)
-    if acting is not None:
-        check_none_can_win(label, acting)
-    request = read_label_request(label)
-    warn_of_labels(request.labels, label, paths)
-    if acting is not None:
-        check_label_paths(request.names, request.source or acting)
+    request = _request(label, paths, acting)
     columns = CLASSIFY_COLUMNS if sort.move_to is None else (*CLASSIFY_COLUMNS, MOVED_TO)
     with (
         output.reserved(out) as file,
         sort_photos.opened(sort, tag, label, request.names) as sorting,
+        opened_for(tag, sort.dry_run, request.prompts) as keywords,
     ):
         if update.update and file is not None:
             report.update = Update(update, file, format, columns)
@@ -62,27 +58,31 @@ def classify(
         if report.update is not None:
             check_all_there(paths or (), found)
             run.only_wanted = "--update"
-        records: Iterator[Classified | Failure] = _classified(run, request)
-        keywords = None
-        if acting is not None:
-            keywords = KeywordWriter(
-                tag, sort.dry_run, has_sidecars=tag.write_xmp, prompts=request.prompts
-            )
-            records = keywords.follow(records)
-        if sorting is not None:
-            records = sorting.planned(records)
+        records = _acted_on(_classified(run, request), keywords, sorting)
         if sort.dry_run:
             run.tell_passed_over(out)
             code = run.exhaust(records)
-            code = code if sorting is None else max(code, sorting.show_plan())
         else:
             rows = output.open_rows(out, format, columns, _contents(run, request), file)
             records = output.warned_of_other_model(records, out)
             if report.update is not None:
                 records = report.update.compared(records)
             code = run.write(records, rows, out, format)
-            code = code if sorting is None else max(code, sorting.carry_out(out.quiet))
-    return code if keywords is None else keywords.conclude(code)
+        if sorting is not None:
+            code = max(code, sorting.show_plan() if sort.dry_run else sorting.carry_out(out.quiet))
+        return code if keywords is None else keywords.conclude(code)
+
+
+def _request(label: LabelOptions, paths: Sequence[str] | None, acting: str | None) -> LabelRequest:
+    """The labels asked for. acting: the option under which they are written, if there is one, which
+    not all labels are good enough for."""
+    if acting is not None:
+        check_none_can_win(label, acting)
+    request = read_label_request(label)
+    warn_of_labels(request.labels, label, paths)
+    if acting is not None:
+        check_label_paths(request.names, request.source or acting)
+    return request
 
 
 def _contents(run: PhotoRun, request: LabelRequest) -> TableContents:
@@ -90,6 +90,17 @@ def _contents(run: PhotoRun, request: LabelRequest) -> TableContents:
     labels = request.names
     n_ranks = request.top_k or (len(labels) if request.multi_label else 1)
     return TableContents(Classified, run.photo_paths, labels, request.unknown, n_ranks)
+
+
+def _acted_on(
+    records: Iterator[Classified | Failure],
+    keywords: KeywordWriter | None,
+    sorting: sort_photos.Sorting | None,
+) -> Iterator[Classified | Failure]:
+    """The records: each one's labels are written as it passes, and where it goes is planned."""
+    if keywords is not None:
+        records = keywords.follow(records)
+    return records if sorting is None else sorting.planned(records)
 
 
 def _classified(run: PhotoRun, request: LabelRequest) -> Iterator[Classified | Failure]:

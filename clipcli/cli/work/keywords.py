@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Self, TypeVar
@@ -96,11 +97,10 @@ class KeywordWriter:
 
     def follow(self, records: Iterator[R]) -> Iterator[R]:
         """Pass records on, when their labels are written. A failure changes nothing."""
-        with self:
-            for record in records:
-                if isinstance(record, Classified):
-                    self.write(record.path, self._labels(record))
-                yield record
+        for record in records:
+            if isinstance(record, Classified):
+                self.write(record.path, self._labels(record))
+            yield record
 
     def write(self, photo: str, labels: Sequence[OurLabel], clear: bool = False) -> None:
         """Replace our labels of one photograph by these."""
@@ -178,6 +178,18 @@ class KeywordWriter:
                 line = csv_line(CHANGE_COLUMNS) + line
                 self._has_header = True
             self._stdout.write(line.encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def opened_for(
+    tag: TagOptions, dry_run: bool, prompts: dict[str, str]
+) -> Iterator[KeywordWriter | None]:
+    """The writer that these options ask for, if they do. Raises ExifToolError as it does."""
+    if acting_option(tag) is None:
+        yield None
+        return
+    with KeywordWriter(tag, dry_run, has_sidecars=tag.write_xmp, prompts=prompts) as writer:
+        yield writer
 
 
 def _counted(n: int, what: str) -> str:
