@@ -12,10 +12,7 @@ from clipcli.files.part_file import FULL, PartFile
 from clipcli.keywords.packet import Change, change
 from clipcli.keywords.provenance import URI, OurLabel
 from clipcli.keywords.xmp import MAX_BYTES
-from clipcli.photos.formats import HEIF_SUFFIXES, RAW_SUFFIXES, is_picture
-
-# what a camera writes beside its RAW file
-_BESIDE_RAW = HEIF_SUFFIXES | {".jpg", ".jpeg", ".jpe"}
+from clipcli.photos.formats import is_paired, is_picture, is_raw
 
 
 class Sidecars:
@@ -74,8 +71,8 @@ class Sidecars:
         """Raises KeywordsError for a sidecar that would be that of other photographs too."""
         folder, name = os.path.split(photo)
         pictures = self._folder(folder).pictures.get(path.stem, [])
-        kinds = {_kind(one) for one in pictures}
-        if len(pictures) > 1 and not (len(kinds) == len(pictures) and kinds <= {"raw", "beside"}):
+        n_raw, n_paired = sum(map(is_raw, pictures)), sum(map(is_paired, pictures))
+        if len(pictures) > 1 and not (n_raw == n_paired == 1 and len(pictures) == 2):
             others = ", ".join([one for one in pictures if one != name][:3])
             raise KeywordsError(
                 f"{path.name} would be the sidecar of {others} too; rename one of them, or give"
@@ -105,13 +102,6 @@ class _Folder:
                 self.sidecars[stem] = name  # of photo.XMP and photo.xmp the latter
             elif is_picture(name):
                 self.pictures.setdefault(stem, []).append(name)
-
-
-def _kind(name: str) -> str:
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix in RAW_SUFFIXES:
-        return "raw"
-    return "beside" if suffix in _BESIDE_RAW else "other"
 
 
 def _read(path: Path) -> bytes | None:

@@ -199,6 +199,7 @@ class _Finder:
             _stem(entry.name): entry.name
             for entry in files
             if is_paired(entry.name)
+            and why_unreadable(entry.name) is None
             and not why_outside(entry.name, _below(below, entry.name), self.exclude)
             and not _is_folder(entry)
         }

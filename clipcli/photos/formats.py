@@ -46,8 +46,8 @@ def is_raw(name: str) -> bool:
 
 
 def is_paired(name: str) -> bool:
-    """Whether it may be what a camera made of a raw file of the same stem, readable here."""
-    return _suffix(name) in PAIRED_SUFFIXES and why_unreadable(name) is None
+    """Whether it may be what a camera made of a raw file of the same stem."""
+    return _suffix(name) in PAIRED_SUFFIXES
 
 
 def can_read_raw() -> bool:

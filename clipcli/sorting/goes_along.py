@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 
-from clipcli.photos.formats import RAW_SUFFIXES, is_picture
+from clipcli.photos.formats import is_paired, is_picture, is_raw
 
 
 class Companions:
@@ -15,7 +15,7 @@ class Companions:
 
     def __init__(self, photos: Iterable[str]) -> None:
         """photos: of this run, real paths; a RAW that is one of them goes its own way."""
-        self._photos = {path for path in photos if _suffix(path) in RAW_SUFFIXES}
+        self._photos = {path for path in photos if is_raw(path)}
         self._folders: dict[str, dict[str, set[str]]] = {}  # names by stem
 
     def of(self, photo: str, *, stays_shared: bool) -> list[str]:
@@ -28,11 +28,11 @@ class Companions:
         stem = os.path.splitext(name)[0]
         same_stem = sorted(names[stem] - {name})
         found = []
-        if _suffix(name) not in RAW_SUFFIXES:
+        if is_paired(name):
             found = [
                 one
                 for one in same_stem
-                if _suffix(one) in RAW_SUFFIXES and os.path.join(folder, one) not in self._photos
+                if is_raw(one) and os.path.join(folder, one) not in self._photos
             ]
         leaving = [name, *found]
         for one in leaving:

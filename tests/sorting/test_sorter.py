@@ -64,6 +64,15 @@ def test_a_raw_that_is_labelled_by_itself_goes_its_own_way(tmp_path: Path, inbox
     assert names(tmp_path / "s/cat") == {"a.nef"}
 
 
+def test_a_raw_stays_where_a_picture_leaves_that_no_camera_made_of_it(
+    tmp_path: Path, inbox: Path
+) -> None:
+    fill(inbox, "a.png", "a.nef")
+    sort(tmp_path / "s", {str(inbox / "a.png"): "dog"})
+    assert names(tmp_path / "s/dog") == {"a.png"}
+    assert names(inbox) == {"a.nef"}
+
+
 def test_names_that_differ_in_case_or_accents_are_kept_apart(tmp_path: Path) -> None:
     free = FreeNames(str(tmp_path))
     (tmp_path / "dog").mkdir()
