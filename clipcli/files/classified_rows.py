@@ -132,8 +132,8 @@ def _of_objects(path: str, objects: Iterator[tuple[int, Any]]) -> ClassifiedFile
             labels = tuple(
                 RowLabel(
                     sys.intern(label["label"]),
-                    float(label["probability"]),
-                    bool(label.get("accepted", rank == 1)),  # which version 0.1.0 does not say
+                    _probability(label["probability"]),
+                    _flag(label.get("accepted", rank == 1)),  # which version 0.1.0 does not say
                     float(label["similarity"]),
                 )
                 for rank, label in enumerate(one["predictions"], start=1)
@@ -214,9 +214,10 @@ def _number(cell: Any) -> float | None:
 def _flag(cell: Any) -> bool:
     if isinstance(cell, bool):
         return cell
-    if cell.strip().lower() not in _FLAGS:
+    word = str(cell).strip().lower()
+    if word not in _FLAGS:
         raise ValueError(f"accepted is {cell!r} and neither true nor false")
-    return _FLAGS[cell.strip().lower()]
+    return _FLAGS[word]
 
 
 def _unlike(path: str, line: int, error: Exception) -> UsageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow
@@ -15,6 +16,10 @@ from clipcli.files.part_file import PartFile
 from clipcli.files.rows import CLASSIFY_COLUMNS, ROW_WRITERS, csv_rows
 from clipcli.records import Classified, Failure, MadeBy, Prediction
 
+OBJECT = (
+    b'{"path": "a.jpg", "model": "lite", "predictions":'
+    b' [{"label": "dog", "similarity": 0.2, "probability": %s}]}'
+)
 MADE_BY = MadeBy("lite", "f" * 64, "fp32", "crop")
 RECORDS = (
     Classified(
@@ -116,6 +121,17 @@ def test_what_stands_is_what_is_accepted_or_else_the_best(tmp_path: Path) -> Non
     ]
 
 
+def test_an_edited_object_says_yes_and_no_as_a_cell_does(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    label = {"label": "dog", "probability": 0.9, "similarity": 0.2}
+    for word, is_accepted in (("false", False), ("TRUE", True), (0, False), (True, True)):
+        one = {"path": "a.jpg", "predictions": [label | {"accepted": word}], "model": "lite"}
+        path.write_text(json.dumps(one))
+        assert content(path) == [
+            ("a.jpg", (RowLabel("dog", 0.9, is_accepted, 0.2),), ("", "lite")),
+        ]
+
+
 def test_a_name_that_is_no_utf8_keeps_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(b"path,label\nb\xe4r.jpg,bear\n")
@@ -136,6 +152,8 @@ def test_a_name_that_is_no_utf8_keeps_its_bytes(tmp_path: Path) -> None:
         (b"path,label\na.jpg,dog,cat\n", "line 2: 3 columns instead of 2"),
         (b'{"path": "a.jpg", "embedding": [1]}\n', "line 1: no 'predictions'"),
         (b'{"path": "a.jpg"\n', "line 1: no JSON"),
+        (OBJECT % b'5, "accepted": true', "line 1: a probability of 5"),
+        (OBJECT % b'0.5, "accepted": "maybe"', "accepted is 'maybe' and neither"),
         (b'["path"]', "line 1: "),
         (b"[1]", "line 1: "),
         (b"[" * 100_000, "line 1: no JSON: "),
