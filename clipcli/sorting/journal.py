@@ -169,8 +169,9 @@ def locked_journal(folder: str) -> Iterator[Journal]:
     path = Path(folder, NAME)
     unlock = _lock(path)
     try:
-        text = path.read_bytes()
-        with io.FileIO(path, "ab") as file:
+        with io.FileIO(path, "a+b") as file:  # which makes it where its lock has not
+            file.seek(0)
+            text = file.readall()
             journal = Journal(folder, text, file)
             if journal.torn:
                 file.truncate(len(text) - len(journal.torn))
