@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipcli.errors import KeywordsError, LockedError, OutputError, PhotoError
+from clipcli.files.owner import keep_owner
 from clipcli.files.part_file import FULL, PartFile
 from clipcli.keywords.exiftool import ExifTool
 from clipcli.keywords.iptc import IptcKeywords
@@ -200,15 +201,10 @@ def _iptc_arguments(inside: _Inside, words: list[str]) -> list[str]:
 
 def _make_alike(part: str, path: str, status: os.stat_result) -> None:
     """Times, mode, owner and attributes of the new file as those of the old one."""
-    if hasattr(os, "chown"):
-        new = os.stat(part)
-        if (new.st_uid, new.st_gid) != (status.st_uid, status.st_gid):
-            try:
-                os.chown(part, status.st_uid, status.st_gid)
-            except PermissionError as error:
-                raise KeywordsError("belongs to another user, so no keywords were written") from (
-                    error
-                )
+    try:
+        keep_owner(part, status)
+    except PermissionError as error:
+        raise KeywordsError("belongs to another user, so no keywords were written") from error
     shutil.copystat(path, part)
 
 

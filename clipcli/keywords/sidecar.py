@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clipcli.errors import KeywordsError, LockedError, OutputError
+from clipcli.files.owner import keep_owner
 from clipcli.files.part_file import FULL, PartFile
 from clipcli.keywords.packet import Change, change
 from clipcli.keywords.provenance import URI, OurLabel
@@ -131,7 +132,7 @@ def _replace(path: Path, packet: bytes | None) -> None:
         with PartFile(path) as file:
             file.write(packet)
             if before is not None:
-                os.chown(file.part_path, before.st_uid, before.st_gid)
+                keep_owner(file.part_path, before)
                 os.chmod(file.part_path, stat.S_IMODE(before.st_mode))
     except LockedError as error:
         raise KeywordsError(f"{path.name} is being written by another run") from error

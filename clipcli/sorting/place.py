@@ -13,6 +13,8 @@ import shutil
 import sys
 from contextlib import suppress
 
+from clipcli.files.owner import keep_owner
+
 PART = ".clipcli-part"  # half a copy; one run at a time works in a destination
 PIECE_BYTES = 1 << 20
 # a file system without hard links, or a file that this user may rename and not link to
@@ -53,7 +55,8 @@ def copy(source: str, target: str) -> None:
         with open(source, "rb") as original, open(part, "xb") as file:
             shutil.copyfileobj(original, file, PIECE_BYTES)
             file.flush()
-            _keep_owner(original.fileno(), file.fileno())
+            with suppress(OSError):  # a right that few have
+                keep_owner(part, os.fstat(original.fileno()))
             with suppress(OSError):
                 shutil.copystat(source, part)
             os.fsync(file.fileno())
@@ -136,13 +139,6 @@ def _remove_part(target: str) -> str:
     with suppress(FileNotFoundError):
         os.unlink(part)
     return part
-
-
-def _keep_owner(source: int, target: int) -> None:
-    if sys.platform != "win32":
-        status = os.fstat(source)
-        with suppress(OSError):  # a right that few have
-            os.fchown(target, status.st_uid, status.st_gid)
 
 
 def _digest(path: str) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from places import other_file_system
 from program import Result, command, run
 
 from clipcli.sorting.journal import NAME, locked_journal
@@ -195,9 +196,7 @@ def test_a_destination_without_its_disk_is_refused(sort: Cli, inbox: Path, here:
 
 
 def test_hard_links_to_another_file_system_are_refused(sort: Cli, inbox: Path, here: Path) -> None:
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or memory.stat().st_dev == here.stat().st_dev:
-        pytest.skip("there is no second file system here, as /dev/shm is one")
+    memory = other_file_system(here)
     result = sort("--link-to", memory / "clipcli-links", "--hard")
     assert result.code == 2
     assert "--hard: inbox is on another file system" in result.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from photographs import exiftool, needs_exiftool
 
 from clipcli.keywords.fields import word_key
 from clipcli.keywords.packet import labelled
@@ -84,16 +85,6 @@ KEYWORD_TAGS = {
 NOT_TAGS = ("SourceFile", "ExifTool:", "System:", "File:", "XMP-clipcli:")
 
 
-def exiftool(*arguments: object) -> str:
-    if shutil.which("exiftool") is None:
-        pytest.skip("needs exiftool: apt-get install libimage-exiftool-perl")
-    done = subprocess.run(
-        ["exiftool", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert done.stderr == ""
-    return done.stdout
-
-
 def make_sidecars(folder: Path) -> list[Path]:
     """Two of ten as darktable has them, the others by one run of exiftool."""
     folder.mkdir()
@@ -106,16 +97,13 @@ def make_sidecars(folder: Path) -> list[Path]:
         chosen = [kind for place, kind in enumerate(KINDS) if number >> place % 8 & 1 or
                   place == number % len(KINDS)]  # fmt: skip
         lines += [*(one for kind in chosen for one in kind), "-o", str(path), "-execute"]
-    (folder / "arguments").write_text("\n".join(lines))
-    exiftool("-q", "-@", folder / "arguments")
+    exiftool("-@", "-", stdin="\n".join(lines))
     return sorted(folder.glob("*.xmp"))
 
 
 def tags(folder: Path) -> list[dict[str, Any]]:
     """All that exiftool reads in each sidecar, and no warning."""
-    text = exiftool(
-        "-q", "-j", "-G1", "-struct", "-a", "-warning", "-XMP:all", "-ext", "xmp", folder
-    )
+    text = exiftool("-j", "-G1", "-struct", "-a", "-warning", "-XMP:all", "-ext", "xmp", folder)
     read = sorted(json.loads(text), key=lambda one: str(one["SourceFile"]))
     assert not [one for one in read if any("Warning" in key for key in one)]
     return read
@@ -135,6 +123,7 @@ def keywords(read: dict[str, Any], tag: str) -> list[str]:
     return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
+@needs_exiftool
 def test_two_hundred_sidecars_lose_nothing_and_end_consistent(tmp_path: Path) -> None:
     paths = make_sidecars(tmp_path / "sidecars")
     assert len(paths) == N_SIDECARS

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from places import other_file_system
 
 from clipcli.sorting.journal import NAME, locked_journal
 from clipcli.sorting.undo import undo
@@ -55,10 +56,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         (tmp_path / "sorted").mkdir()
         yield tmp_path / "sorted"
         return
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system here, as /dev/shm is one")
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
+    with tempfile.TemporaryDirectory(dir=other_file_system(tmp_path)) as folder:
         yield Path(folder)
 
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from places import ROOT, other_file_system
 
 from clipcli.sorting.free_names import FreeNames
 from clipcli.sorting.journal import locked_journal, read_journal
@@ -126,9 +126,7 @@ def test_links_are_not_moved_and_hard_links_are_two_files(tmp_path: Path, inbox:
 
 def test_nothing_is_lost_when_the_disk_is_full(tmp_path: Path, inbox: Path) -> None:
     """Across file systems: a file may not grow past a limit, the same error as of a full disk."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system here, as /dev/shm is one")
+    memory = other_file_system(tmp_path)
     fill(inbox, "a.jpg")
     (inbox / "b.jpg").write_bytes(bytes(100_000))
     script = (
