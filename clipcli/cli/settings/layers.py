@@ -106,10 +106,9 @@ def resolve(command: Any, context: Any, given: Mapping[str, Any]) -> Settings:
 def files_for(command: Any, given: Mapping[str, Any]) -> list[SettingsFile]:
     """The files that are looked for, the one that beats the others first."""
     paths: list[str] = []
-    for argument in command.params:
-        if argument.param_type_name == "argument" and argument.metavar in PATHS:
-            value = given.get(argument.name) or ()
-            paths += [value] if isinstance(value, str) else value
+    for name in photo_arguments(command):
+        value = given.get(name) or ()
+        paths += [value] if isinstance(value, str) else value
     folders = [path for path in paths if os.path.isdir(path)]
     files = []
     if len(paths) == 1 and folders:
@@ -120,6 +119,15 @@ def files_for(command: Any, given: Mapping[str, Any]) -> list[SettingsFile]:
     if users is not None:
         files.append(SettingsFile(str(users), is_own=True))
     return files
+
+
+def photo_arguments(command: Any) -> list[str]:
+    """Names of the arguments that photographs are given in."""
+    return [
+        one.name
+        for one in command.params
+        if one.param_type_name == "argument" and one.metavar in PATHS
+    ]
 
 
 def _holds_us(folder: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipcli.cli.settings import keys
-from clipcli.cli.settings.layers import Setting, SettingsFile, files_for, resolve
+from clipcli.cli.settings.layers import Setting, SettingsFile, files_for, photo_arguments, resolve
 from clipcli.cli.work.tables import print_tables
 from clipcli.errors import UsageError
 from clipcli.files.table import Row, Table, words
@@ -44,14 +44,11 @@ def _given(command: Any, path: str | None, name: str) -> Mapping[str, Any]:
     """The PATH as this command has it on its command line."""
     if path is None:
         return {}
-    for argument in command.params:
-        if argument.param_type_name == "argument" and argument.name in (
-            "paths",
-            "labelled",
-            "data",
-        ):
-            return {argument.name: path}
-    raise UsageError(f"{path}: clipcli {name.replace('_', ' ')} takes no photographs; leave it out")
+    arguments = photo_arguments(command)
+    if not arguments:
+        told = f"clipcli {name.replace('_', ' ')} takes no photographs"
+        raise UsageError(f"{path}: {told}; leave it out")
+    return {arguments[0]: path}
 
 
 def _said(file: SettingsFile, settings: Mapping[str, Setting]) -> str:
