@@ -186,6 +186,19 @@ def test_what_would_lose_rows_changes_nothing(updated: Cli, album: Path, tmp_pat
     assert Path("rows.csv").read_text().count("\n") == 1
 
 
+def test_a_dry_run_compares_nothing_and_writes_no_new_rows(updated: Cli, album: Path) -> None:
+    updated()
+    before = state_of("rows.csv")
+    (album / "cat.jpg").rename(album / "dog.jpg")
+    dry = ("--new-rows", "new.csv", "--move-to", "sorted", "--min-probability", 0, "--dry-run")
+    result = updated(*dry)
+    assert (result.code, len(result.rows)) == (0, 3)
+    assert " gone" not in result.stderr
+    assert state_of("rows.csv") == before
+    assert {*os.listdir()} == {"album", "rows.csv"}
+    assert updated(*dry, paths=("away",)).code == 1
+
+
 def test_a_folder_below_that_cannot_be_read_changes_nothing(
     updated: Cli, tmp_path: Path, album: Path
 ) -> None:

@@ -49,13 +49,13 @@ def classify(
         sort_photos.opened(sort, tag, label, request.names) as sorting,
         opened_for(tag, sort.dry_run, request.prompts) as keywords,
     ):
-        if update.update and file is not None:
+        if update.update and file is not None and not sort.dry_run:
             report.update = Update(update, file, format, columns)
         needs_list = update.update and not out.allow_empty
         found = find_photos(paths, photo, out.allow_empty, needs_list, sorting)
         run = PhotoRun(found, model, photo, report, made_by=request.made_by)
         run.only_wanted = acting or (sorting.option if sorting is not None else None)
-        if report.update is not None:
+        if update.update:
             check_all_there(paths or (), found)
             run.only_wanted = "--update"
         records = _acted_on(_classified(run, request), keywords, sorting)
