@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipcli.cli.help import App
-from clipcli.cli.options import CacheDir, Quiet, TableFormatOption
+from clipcli.cli.options.shared import CacheDir, Quiet, TableFormatOption
 from clipcli.errors import CacheError, UsageError
 from clipcli.models import catalogue
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from clipcli.cli.help import LEARNING, OUTPUT, in_panel
-from clipcli.cli.options import (
+from clipcli.cli.options.shared import (
     LabelledOptions,
     LeaveOutRare,
     ModelOptions,
@@ -15,7 +15,7 @@ from clipcli.cli.options import (
     Template,
     Templates,
 )
-from clipcli.cli.takes import takes
+from clipcli.cli.options.takes import takes
 
 
 @dataclass(frozen=True)

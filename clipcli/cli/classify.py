@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from clipcli.cli.options import (
+from clipcli.cli.options.keywords import TagOptions
+from clipcli.cli.options.shared import (
     LabelOptions,
     ModelOptions,
     OutputOptions,
     Paths,
     PhotoOptions,
 )
-from clipcli.cli.sort_options import SortOptions
-from clipcli.cli.tag_options import TagOptions
-from clipcli.cli.takes import takes
-from clipcli.cli.update_options import UpdateOptions
+from clipcli.cli.options.sorting import SortOptions
+from clipcli.cli.options.takes import takes
+from clipcli.cli.options.updating import UpdateOptions
 
 
 @takes(

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from clipcli.cli import completion
-from clipcli.cli.options import Quiet, TableFormatOption
+from clipcli.cli.options import completion
+from clipcli.cli.options.shared import Quiet, TableFormatOption
 
 
 def config(

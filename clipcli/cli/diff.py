@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from clipcli.cli.help import OUTPUT, in_panel
-from clipcli.cli.options import Log, Quiet
-from clipcli.cli.takes import takes
+from clipcli.cli.options.shared import Log, Quiet
+from clipcli.cli.options.takes import takes
 
 DiffFormat = Literal["table", "csv"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from clipcli.cli.help import OUTPUT, TEXTS, in_panel, one_of
-from clipcli.cli.options import ModelOptions, OutputOptions, Paths, PhotoOptions
-from clipcli.cli.takes import takes
+from clipcli.cli.options.shared import ModelOptions, OutputOptions, Paths, PhotoOptions
+from clipcli.cli.options.takes import takes
 
 DType = Literal["float32", "float16"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from clipcli.cli.help import MEASURING, OUTPUT, in_panel, one_of
-from clipcli.cli.options import (
+from clipcli.cli.options.shared import (
     Calibration,
     LabelledOptions,
     ModelOptions,
@@ -15,7 +15,7 @@ from clipcli.cli.options import (
     Template,
     Templates,
 )
-from clipcli.cli.takes import takes
+from clipcli.cli.options.takes import takes
 
 EvalFormat = Literal["table", "csv", "latex", "json"]
 

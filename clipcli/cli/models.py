@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from clipcli.cli import completion
 from clipcli.cli.cache import Yes
 from clipcli.cli.help import App
-from clipcli.cli.options import ActivationOption, CacheDir, Quiet, TableFormatOption
+from clipcli.cli.options import completion
+from clipcli.cli.options.shared import ActivationOption, CacheDir, Quiet, TableFormatOption
 from clipcli.cli.printing import print_line, print_text
 from clipcli.errors import CacheError, ExitCode, ModelError, UsageError
 from clipcli.models import catalogue

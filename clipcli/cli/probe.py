@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from clipcli.cli.help import MEASURING, OUTPUT, App, in_panel
-from clipcli.cli.options import (
+from clipcli.cli.options.shared import (
     LabelledOptions,
     LeaveOutRare,
     ModelOptions,
@@ -17,7 +17,7 @@ from clipcli.cli.options import (
     Template,
     Templates,
 )
-from clipcli.cli.takes import takes
+from clipcli.cli.options.takes import takes
 from clipcli.errors import UsageError
 
 probe_app = App(invoke_without_command=True)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from clipcli.cli.help import OUTPUT, SEARCH, in_panel
-from clipcli.cli.options import ModelOptions, OutputOptions, Paths, PhotoOptions
-from clipcli.cli.takes import takes
+from clipcli.cli.options.shared import ModelOptions, OutputOptions, Paths, PhotoOptions
+from clipcli.cli.options.takes import takes
 
 Parts = list[str] | None
 

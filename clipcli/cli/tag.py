@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from clipcli.cli.help import KEYWORDS, LABELS, in_panel
-from clipcli.cli.options import Failures, Log, Quiet
-from clipcli.cli.tag_options import KeywordOptions
-from clipcli.cli.takes import takes
+from clipcli.cli.options.keywords import KeywordOptions
+from clipcli.cli.options.shared import Failures, Log, Quiet
+from clipcli.cli.options.takes import takes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from clipcli.cli.help import FINE_POINTS, LEARNING, MODEL, OUTPUT, PHOTOS, in_panel, one_of
-from clipcli.cli.options import (
+from clipcli.cli.options.shared import (
     ActivationOption,
     CacheDir,
     Device,
@@ -16,7 +16,7 @@ from clipcli.cli.options import (
     Quiet,
     Workers,
 )
-from clipcli.cli.takes import takes
+from clipcli.cli.options.takes import takes
 
 Tower = Literal["image", "text"]
 Mixed = Literal["auto", "fp32", "fp16", "bf16"]

@@ -15,7 +15,7 @@ import pytest
 from answers import LITE
 from pictures import python
 
-from clipcli.cli.options import OutputOptions
+from clipcli.cli.options.shared import OutputOptions
 from clipcli.cli.work.output import Maker, choose_format, maker_of, open_rows
 from clipcli.errors import UsageError
 from clipcli.files.rows import CLASSIFY_COLUMNS, MOVED_TO, Record, TableContents, embed_columns
@@ -105,7 +105,7 @@ def test_after_an_error_the_rows_so_far_can_be_read(tmp_path: Path) -> None:
 MANY = """
 import resource, sys
 import numpy as np
-from clipcli.cli.options import OutputOptions
+from clipcli.cli.options.shared import OutputOptions
 from clipcli.cli.work.output import open_rows
 from clipcli.files.rows import TableContents, embed_columns
 from clipcli.records import Embedded

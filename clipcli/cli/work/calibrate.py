@@ -7,7 +7,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
+from clipcli.cli.options.shared import LabelledOptions, ModelOptions, PhotoOptions
 from clipcli.cli.work.labels import read_labelled
 from clipcli.cli.work.tables import print_tables
 from clipcli.errors import UsageError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from clipcli.cli.options import LabelOptions, ModelOptions, OutputOptions, PhotoOptions
-from clipcli.cli.sort_options import SortOptions
-from clipcli.cli.tag_options import TagOptions
-from clipcli.cli.update_options import UpdateOptions
+from clipcli.cli.options.keywords import TagOptions
+from clipcli.cli.options.shared import LabelOptions, ModelOptions, OutputOptions, PhotoOptions
+from clipcli.cli.options.sorting import SortOptions
+from clipcli.cli.options.updating import UpdateOptions
 from clipcli.cli.work import output
 from clipcli.cli.work import sort as sort_photos
 from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos

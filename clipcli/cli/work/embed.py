@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions
+from clipcli.cli.options.shared import ModelOptions, OutputOptions, PhotoOptions
 from clipcli.cli.work import output
 from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
 from clipcli.cli.work.report import Report

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.cli.options import LabelledOptions, LabelOptions, ModelOptions, PhotoOptions
+from clipcli.cli.options.shared import LabelledOptions, LabelOptions, ModelOptions, PhotoOptions
 from clipcli.cli.printing import print_text
 from clipcli.cli.work.inputs import check_models
 from clipcli.cli.work.labels import (

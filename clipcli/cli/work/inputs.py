@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.cli.options import LabelledOptions, ModelOptions, OutputOptions, PhotoOptions
+from clipcli.cli.options.shared import LabelledOptions, ModelOptions, OutputOptions, PhotoOptions
 from clipcli.cli.surroundings import check_temporary_directory
 from clipcli.cli.work import progress
 from clipcli.cli.work.output import check_fallback, maker_of

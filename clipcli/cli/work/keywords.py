@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Self, TypeVar
 
-from clipcli.cli.tag_options import KeywordOptions, TagOptions
+from clipcli.cli.options.keywords import KeywordOptions, TagOptions
 from clipcli.errors import ExitCode, KeywordsError, UsageError
 from clipcli.files.rows import csv_line
 from clipcli.files.stdout import Stdout

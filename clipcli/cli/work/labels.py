@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.cli.options import LabelledOptions, LabelOptions, ModelOptions, PhotoOptions
+from clipcli.cli.options.shared import LabelledOptions, LabelOptions, ModelOptions, PhotoOptions
 from clipcli.cli.work.inputs import PhotoRun, check_options
 from clipcli.cli.work.meant_labels import refuse_file_as_label
 from clipcli.cli.work.report import Report

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from clipcli.cli.options import LabelOptions
+from clipcli.cli.options.shared import LabelOptions
 from clipcli.errors import UsageError
 from clipcli.labels.label import Label
 

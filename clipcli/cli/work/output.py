@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from clipcli.cli.options import OutputOptions
+from clipcli.cli.options.shared import OutputOptions
 from clipcli.errors import EmbeddingFileError, OutputError, UsageError
 from clipcli.files import embedding_file
 from clipcli.files.part_file import PartFile

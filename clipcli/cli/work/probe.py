@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
+from clipcli.cli.options.shared import LabelledOptions, ModelOptions, PhotoOptions
 from clipcli.cli.work.labels import EmbeddedPhotos, read_labelled
 from clipcli.cli.work.tables import print_tables
 from clipcli.errors import UsageError

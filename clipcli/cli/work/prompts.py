@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.cli.options import LabelledOptions, ModelOptions, PhotoOptions
+from clipcli.cli.options.shared import LabelledOptions, ModelOptions, PhotoOptions
 from clipcli.cli.printing import print_text
 from clipcli.cli.work.labels import check_several_labels, read_labelled, read_labels
 from clipcli.cli.work.tables import print_tables

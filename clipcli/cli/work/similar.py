@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.cli.options import ModelOptions, OutputOptions, PhotoOptions
+from clipcli.cli.options.shared import ModelOptions, OutputOptions, PhotoOptions
 from clipcli.cli.work import output
 from clipcli.cli.work.inputs import PhotoRun, check_options, find_photos
 from clipcli.cli.work.report import Report

@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from clipcli.cli.options import LabelOptions, PhotoOptions
-from clipcli.cli.sort_options import SortOptions
-from clipcli.cli.tag_options import TagOptions
+from clipcli.cli.options.keywords import TagOptions
+from clipcli.cli.options.shared import LabelOptions, PhotoOptions
+from clipcli.cli.options.sorting import SortOptions
 from clipcli.cli.work import progress
 from clipcli.cli.work.labels import check_none_can_win
 from clipcli.cli.work.tables import print_tables

@@ -8,8 +8,8 @@ from datetime import date
 from pathlib import Path
 
 from clipcli.cli import talk
+from clipcli.cli.options.keywords import KeywordOptions
 from clipcli.cli.tag import TagRowsOptions
-from clipcli.cli.tag_options import KeywordOptions
 from clipcli.cli.work import progress
 from clipcli.cli.work.keywords import KeywordWriter
 from clipcli.errors import UsageError

@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from clipcli.cli.options import ModelOptions, OutputOptions
-from clipcli.cli.update_options import UpdateOptions
+from clipcli.cli.options.shared import ModelOptions, OutputOptions
+from clipcli.cli.options.updating import UpdateOptions
 from clipcli.cli.work import output
 from clipcli.errors import NothingReadError, OutputError, UsageError
 from clipcli.files.classified_rows import PhotoRow, RowLabel, read_classified

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from clipcli.cli import completion
 from clipcli.cli.help import FINE_POINTS, LABELS, MODEL, OUTPUT, PHOTOS, in_panel, one_of
+from clipcli.cli.options import completion
 from clipcli.files.rows import RowFormat
 from clipcli.records import Activation, Fit, Precision, RawFiles
 

@@ -1,0 +1,1 @@
+"""Groups of options that commands take, and what a shell offers as their values."""
