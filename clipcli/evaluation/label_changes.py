@@ -48,18 +48,13 @@ def compare(old: ClassifiedFile, new: ClassifiedFile) -> Comparison:
     n_same = 0
     for path, row in new.photos.items():
         before = old.photos.get(path)
-        if before is not None and _answer(before) == _answer(row):
+        if before is not None and before.answer == row.answer:
             n_same += 1
         else:
             changes.append(Change(path, before, row))
     gone = (path for path in old.photos if path not in new.photos)
     changes += [Change(path, old.photos[path], None) for path in gone]
     return Comparison(changes, n_same, "; ".join(_remarks(old, new)))
-
-
-def _answer(row: PhotoRow) -> frozenset[tuple[str, bool]]:
-    """A name for 'none fits' is another answer than a label of that name."""
-    return frozenset((one.label, one.is_accepted) for one in row.standing)
 
 
 def _remarks(old: ClassifiedFile, new: ClassifiedFile) -> Iterator[str]:

@@ -51,6 +51,12 @@ class PhotoRow(NamedTuple):
         """The accepted labels; where none is, the best one or the name for none."""
         return tuple(one for one in self.labels if one.is_accepted) or self.labels[:1]
 
+    @property
+    def answer(self) -> frozenset[tuple[str, bool]]:
+        """What makes it another answer: its labels that stand, and whether they are accepted. A
+        name for `none fits` is another one than a label of that name."""
+        return frozenset((one.label, one.is_accepted) for one in self.standing)
+
 
 @dataclass(frozen=True)
 class ClassifiedFile:

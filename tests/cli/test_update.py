@@ -186,6 +186,17 @@ def test_what_would_lose_rows_changes_nothing(updated: Cli, album: Path, tmp_pat
     assert Path("rows.csv").read_text().count("\n") == 1
 
 
+def test_a_name_for_none_fits_is_another_answer_than_a_label_as_diff_has_it(
+    cli: Cli, lite: str, album: Path
+) -> None:
+    common = ("classify", album, "--model", lite, "-o", "rows.csv", "--update")
+    cli(*common, "--labels", "cat,rocket", "--unknown", "pet", "--min-probability", 1)
+    shutil.copy("rows.csv", "old.csv")
+    result = cli(*common, "--labels", "pet,rocket")
+    assert changes(result) == "0 new, 0 changed, 0 gone, 3 with another label"
+    assert " 3 with another label, " in cli("diff", "old.csv", "rows.csv").last_line
+
+
 def test_a_dry_run_compares_nothing_and_writes_no_new_rows(updated: Cli, album: Path) -> None:
     updated()
     before = state_of("rows.csv")

@@ -98,7 +98,7 @@ class Update:
         is_changed = is_relabelled = False
         if before is not None:
             now = _row_of(record)
-            is_relabelled = _labels(before) != _labels(now)
+            is_relabelled = before.answer != now.answer
             # other labels or another model change the numbers of all rows, and no photograph
             is_changed = (
                 _similarity(before) != _similarity(now)
@@ -204,10 +204,6 @@ def _row_of(record: Classified) -> PhotoRow:
         for one in record.predictions
     ]
     return PhotoRow(record.path, tuple(labels), record.scoring, record.model, line=0)
-
-
-def _labels(row: PhotoRow) -> set[str]:
-    return {one.label for one in row.standing}
 
 
 def _similarity(row: PhotoRow) -> float | None:
