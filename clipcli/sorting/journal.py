@@ -200,7 +200,7 @@ def _absolute(path: str) -> str:
 
 
 def _below(path: str) -> str:
-    """A path that leads nowhere else, whoever wrote it."""
+    """The path itself. Raises ValueError for one that leads out of the destination."""
     if os.path.isabs(path) or "\0" in path or {"", os.pardir} & {*path.split(os.sep)}:
         raise ValueError(path)
     return path

@@ -126,7 +126,7 @@ def _rename_to_reserved(source: str, target: str) -> None:
 
 
 def _leave(source: str, target: str) -> None:
-    """Delete one of the two, the other one where this one must stay."""
+    """Delete the source; where that is refused, delete the target: one of the two is left."""
     try:
         os.unlink(source)
     except OSError:

@@ -10,8 +10,8 @@ from typing import Any
 from clipcli.cli.wrong_usage import wanted_value
 from clipcli.errors import UsageError
 
-# answers for the moment, which no file gives once for all
-NEVER_IN_FILES = ("help", "version", "yes")
+NO_SETTINGS = ("help", "version")  # options that only show something
+NEVER_IN_FILES = (*NO_SETTINGS, "yes")  # a yes in a file would be to all questions to come
 # a file that one command writes is not to be written over by another
 OF_ONE_COMMAND = ("output", "failures", "passed_over", "new_rows")
 # names that were taken before every option had one; --no-cache would have had that of --cache-dir
@@ -23,7 +23,7 @@ def options_of(command: Any) -> dict[str, Any]:
     return {
         one.name: one
         for one in command.params
-        if one.param_type_name == "option" and one.name not in NEVER_IN_FILES[:2]
+        if one.param_type_name == "option" and one.name not in NO_SETTINGS
     }
 
 
