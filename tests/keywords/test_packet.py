@@ -301,7 +301,7 @@ def test_a_label_that_xml_cannot_hold_is_refused() -> None:
 def test_a_packet_full_of_keywords_takes_no_longer_than_reading_it() -> None:
     """Quadratic, it would take minutes."""
     many = array("dc:subject", *(f"w{n}" for n in range(10_000)))
-    start = time.monotonic()
+    start = time.process_time()  # of this process: others may be at work
     after = written(packet(many), *(f"p{n}/l{n}" for n in range(300)))
     assert len(fields(after)["digiKam:TagsList"]) == 10_300
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
