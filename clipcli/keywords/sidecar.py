@@ -37,31 +37,43 @@ class Sidecars:
         new = stem if self._is_adobe else name
         return os.path.join(path, sidecars.get(name) or sidecars.get(stem) or f"{new}.xmp")
 
+    def all_of(self, photo: str) -> list[str]:
+        """Those that are there: another program may have made a second one."""
+        path, name = os.path.split(photo)
+        sidecars = self._folder(path).sidecars
+        stems = (name, os.path.splitext(name)[0])
+        return [os.path.join(path, sidecars[stem]) for stem in stems if stem in sidecars]
+
     def label(
         self,
         photo: str,
         labels: Sequence[OurLabel],
+        sidecar: str = "",
         *,
         clear: bool = False,
         dry_run: bool = False,
     ) -> Change:
         """Replace our labels in a photograph's sidecar, see `packet.change`, which is written
-        whole, or with `dry_run` not at all.
+        whole, or with `dry_run` not at all. sidecar: which, if not the one that is used.
 
         Raises KeywordsError where this sidecar cannot be read or written, OutputError where no
         other could be either: the disk is full.
         """
-        path = Path(self.of(photo))
+        path = Path(sidecar or self.of(photo))
         before = _read(path)
         if not labels and (before is None or URI.encode() not in before):
             return Change(before)  # not ours, whatever it is
-        if path.stem != os.path.basename(photo):
+        # what is taken back as a whole may be anybody's
+        if path.stem != os.path.basename(photo) and not clear:
             self._check_shared(path, photo)
             if self._shared.setdefault(path, photo) != photo:
                 return Change(before)
-        changed = change(before, labels, clear)
+        try:
+            changed = change(before, labels, clear)
+        except KeywordsError as error:
+            raise KeywordsError(f"{path.name}: {error}") from error
         if changed.is_changed and not dry_run:
-            _replace(path, changed.packet)
+            _replace(path, before, changed.packet)
             sidecars = self._folder(os.path.dirname(photo)).sidecars
             sidecars.pop(path.stem, None)
             if changed.packet is not None:
@@ -120,16 +132,19 @@ def _read(path: Path) -> bytes | None:
         raise KeywordsError(f"{path.name} cannot be read: {error.strerror}") from error
 
 
-def _replace(path: Path, packet: bytes | None) -> None:
-    """Write a sidecar whole, with the rights of the old one, or take it away."""
+def _replace(path: Path, read: bytes | None, packet: bytes | None) -> None:
+    """Write a sidecar whole, with the rights of the old one, or take it away. read: what it was
+    made from, and what must still be there."""
     try:
         before = path.stat() if path.exists() else None
         if before is not None and not before.st_mode & 0o222:
             raise KeywordsError(f"{path.name} is read-only; chmod u+w lets it be written")
         if packet is None:
+            _check_unchanged(path, read)
             path.unlink(missing_ok=True)
             return
         with PartFile(path) as file:
+            _check_unchanged(path, read)
             file.write(packet)
             if before is not None:
                 keep_owner(file.part_path, before)
@@ -146,3 +161,8 @@ def _replace(path: Path, packet: bytes | None) -> None:
         ) from error
     except OSError as error:
         raise KeywordsError(f"{path.name} cannot be written: {error.strerror}") from error
+
+
+def _check_unchanged(path: Path, read: bytes | None) -> None:
+    if _read(path) != read:
+        raise KeywordsError(f"{path.name} was changed by another program meanwhile; run it again")

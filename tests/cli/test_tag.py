@@ -126,7 +126,7 @@ def test_what_cannot_be_written_is_named_and_the_rest_is_done(write_xmp: Cli, al
     shutil.copy(album / "cat.jpg", album / "taken.jpg")
     result = write_xmp("-o", "labels.csv")
     assert result.code == 3
-    assert "clipcli: ./cat.jpg: damaged XML: " in result.stderr
+    assert "clipcli: ./cat.jpg: cat.jpg.xmp: damaged XML: " in result.stderr
     assert result.last_line == (
         "clipcli: 3 sidecars written, 0 unchanged, 0 labels taken back, 1 failed"
     )
@@ -204,6 +204,14 @@ def test_clear_takes_back_all_of_ours_of_rows_or_of_folders(
     result = cli("tag", "--clear", ".")
     assert result.last_line == "clipcli: 3 sidecars written, 0 unchanged, 3 labels taken back"
     assert contents(album) == before
+    # a RAW counts once with its JPEG, and may have a sidecar of its own nevertheless
+    (album / "cat.nef").touch()
+    (album / "nef.csv").write_text("path,label\ncat.nef,cat\n")
+    cli("tag", "nef.csv")
+    assert cli("tag", "--clear", ".").last_line.endswith(" 1 label taken back")
+    assert not (album / "cat.nef.xmp").exists()
+    (album / "cat.nef").unlink()
+    (album / "nef.csv").unlink()
     write_xmp("-o", "labels.csv")
     assert cli("tag", "--clear", "labels.csv", "--dry-run").rows[1]["taken_back"] == "animal/cat"
     assert cli("tag", "--clear", "labels.csv", "--quiet").stderr == ""

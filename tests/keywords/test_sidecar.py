@@ -12,7 +12,7 @@ from pictures import DROP_RIGHTS, python
 
 from clipcli.errors import KeywordsError
 from clipcli.keywords.provenance import OurLabel
-from clipcli.keywords.sidecar import Sidecars
+from clipcli.keywords.sidecar import Sidecars, _replace
 
 DOG = [OurLabel("dog", "lite", "a photo of a dog.", 0.9, "2026-11-28")]
 RATED = (
@@ -88,7 +88,7 @@ def test_what_is_no_sidecar_is_refused_only_where_there_is_something_to_write(
     sidecar = tmp_path / "a.jpg.xmp"
     sidecar.write_bytes(b"\x00 no xml")
     assert not Sidecars().label(photo, []).is_changed
-    with pytest.raises(KeywordsError, match="damaged XML"):
+    with pytest.raises(KeywordsError, match=r"a\.jpg\.xmp: damaged XML"):
         Sidecars().label(photo, DOG)
     assert sidecar.read_bytes() == b"\x00 no xml"
     sidecar.unlink()
@@ -143,6 +143,29 @@ def test_the_owner_of_a_sidecar_stays() -> None:
         )
         assert Path(sidecar).read_bytes() == before
         assert sorted(os.listdir(folder)) == ["a.jpg", "a.jpg.xmp"]
+
+
+def test_all_of_ours_is_taken_back_wherever_it_stands(tmp_path: Path) -> None:
+    jpeg, _ = files(tmp_path, "a.jpg", "a.xmp")
+    Sidecars().label(jpeg, DOG)
+    assert b"dog" in (tmp_path / "a.xmp").read_bytes()
+    files(tmp_path, "a.jpg.xmp", "a.png")  # another program's, and another photograph
+    sidecars = Sidecars()
+    paths = sidecars.all_of(jpeg)
+    assert [os.path.basename(path) for path in paths] == ["a.jpg.xmp", "a.xmp"]
+    changed = [sidecars.label(jpeg, [], path, clear=True) for path in paths]
+    assert [one.taken_back for one in changed] == [(), ("dog",)]
+    assert b"dog" not in (tmp_path / "a.xmp").read_bytes()
+
+
+def test_what_another_program_wrote_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg.xmp"
+    path.write_text(RATED)
+    for packet in (b"<new/>", None):
+        with pytest.raises(KeywordsError, match="was changed by another program meanwhile"):
+            _replace(path, b"<old/>", packet)
+    assert path.read_text() == RATED
+    assert os.listdir(tmp_path) == ["a.jpg.xmp"]
 
 
 def test_a_sidecar_of_ours_goes_when_it_says_nothing_more(tmp_path: Path) -> None:

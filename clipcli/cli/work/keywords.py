@@ -129,10 +129,11 @@ class KeywordWriter:
 
     def _write_beside(self, photo: str, labels: Sequence[OurLabel], clear: bool) -> None:
         if self._sidecars is not None:
-            sidecar = self._sidecars.of(photo)
             dry_run = self._stdout is not None
-            changed = self._sidecars.label(photo, labels, clear=clear, dry_run=dry_run)
-            self._count(self._beside, photo, sidecar, changed)
+            sidecars = self._sidecars.all_of(photo) if clear else [self._sidecars.of(photo)]
+            for path in sidecars:
+                changed = self._sidecars.label(photo, labels, path, clear=clear, dry_run=dry_run)
+                self._count(self._beside, photo, path, changed)
 
     def _write_inside(self, photo: str, labels: Sequence[OurLabel], clear: bool) -> None:
         if self._exiftool is None:

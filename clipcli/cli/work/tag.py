@@ -94,8 +94,9 @@ def _photos_of(name: str) -> Iterator[str]:
         for row in file.photos.values():
             yield _found(row, f"{file.path}, line {row.line}", name)
         return
-    # also those that this installation cannot read: a sidecar needs no pixels
-    yield from (one.path for one in find_photos([name]) if not isinstance(one, PassedOver))
+    # also those that this installation cannot read, for a sidecar needs no pixels, and each RAW
+    found = find_photos([name], raw="always")
+    yield from (one.path for one in found if not isinstance(one, PassedOver))
 
 
 def _found(row: PhotoRow, where: str, rows: str) -> str:
