@@ -11,7 +11,7 @@ from clipcli.keywords.xmp import RDF, Packet, append, elements, remove
 
 BAG, SEQ = f"{{{RDF}}}Bag", f"{{{RDF}}}Seq"
 _CONTAINERS = (BAG, SEQ, f"{{{RDF}}}Alt")
-_LI = f"{{{RDF}}}li"
+_LI, _VALUE = f"{{{RDF}}}li", f"{{{RDF}}}value"
 # stands for a slash inside a word where a slash begins a level
 DIVISION_SLASH = "\u2215"
 
@@ -84,7 +84,8 @@ class ArrayField:
                     yield text, one
                 for container in elements(one):
                     for item in container.findall(_LI):
-                        yield "".join(map(str, item.itertext())).strip(), item
+                        if text := _text(item):
+                            yield text, item
 
     def _container(self, packet: Packet) -> etree._Element:
         """The first container, of the right kind; bare texts become entries of it."""
@@ -113,3 +114,9 @@ class ArrayField:
     def _drop_attribute(self, node: etree._Element) -> None:
         if self.tag in node.attrib:
             del node.attrib[self.tag]
+
+
+def _text(item: etree._Element) -> str:
+    """A keyword, without what else may be said of it (XMP calls these qualifiers)."""
+    value = next(item.iter(_VALUE), item)
+    return "".join(map(str, value.itertext())).strip()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from lxml import etree
 
@@ -42,7 +43,7 @@ class Packet:
     after: str
     is_crlf: bool = False
 
-    @property
+    @cached_property
     def rdf(self) -> etree._Element:
         found = self.root if self.root.tag == f"{{{RDF}}}RDF" else self.root.find(f"{{{RDF}}}RDF")
         if found is None:
