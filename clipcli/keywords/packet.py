@@ -98,6 +98,7 @@ class _Writing:
 
     def heed_people(self) -> None:
         """Note what was done to our words since we wrote them."""
+        self._adopt_copies()
         standing = self._standing()
         foreign = {field.name: self._foreign_words(field) for field in standing}
         entries = {field.name: {*field.entries(self.packet)} for field in standing}
@@ -125,6 +126,27 @@ class _Writing:
                 notes[name] = replace(note, fields=note.fields & entries.keys())
         self.notes = notes
         self._take_out(leaving)
+
+    def _adopt_copies(self) -> None:
+        """Our words are ours too in fields that another program has made since, as digiKam does of
+        all keywords when a photograph is rated. One word in one new field may be a person's."""
+        ours = {name: note for name, note in self.notes.items() if note.owner == "ours"}
+        written = set().union(*(note.fields for note in ours.values()))
+        standing = [(field, self._words(field)) for field in self._standing()]
+        originals = [words for field, words in standing if field.name in written]
+        copies = [
+            (field, words)
+            for field, words in standing
+            if field.name not in written and words in originals
+        ]
+        if sum(len(words) for _, words in copies) < 2:
+            return
+        for field, _ in copies:
+            entries = field.entries(self.packet)
+            for name, note in ours.items():
+                if field.entry(label_parts(name)) in entries:
+                    fields = self.notes[name].fields | {field.name}
+                    self.notes[name] = replace(note, fields=fields)
 
     def clear(self) -> None:
         """Take back all of ours."""
@@ -237,6 +259,10 @@ class _Writing:
 
     def _standing(self) -> list[KeywordField]:
         return [field for field in self.fields if field.stands(self.packet)]
+
+    def _words(self, field: KeywordField) -> list[str]:
+        """The last parts of all entries."""
+        return sorted(word_key(field.parts(one)[-1]) for one in field.entries(self.packet))
 
     def _claimed(self, field: KeywordField) -> set[str]:
         """The entries that stand in a field because of us, each once."""

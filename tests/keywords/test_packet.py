@@ -224,6 +224,44 @@ def test_a_word_of_ours_that_a_person_wrote_too_becomes_theirs(
     assert fields(labelled(edited, labels("cat"), clear=True)) == expected
 
 
+def test_copies_of_all_keywords_in_new_fields_are_no_decision() -> None:
+    ours = written(packet(array("dc:subject", "Anna")), "animal/dog", "snow")
+    tree = (
+        '&lt;Categories>&lt;Category Assigned="1">Anna&lt;/Category>&lt;Category Assigned="0">'
+        'animal&lt;Category Assigned="1">dog&lt;/Category>&lt;/Category>&lt;Category'
+        ' Assigned="1">snow&lt;/Category>&lt;/Categories>'
+    )
+    copies = (
+        array("MicrosoftPhoto:LastKeywordXMP", "Anna", "animal/dog", "snow")
+        + array("mediapro:CatalogSets", "Anna", "animal|dog", "snow")
+        + f"<acdsee:categories>{tree}</acdsee:categories>"
+    )
+    edited = ours.replace(b"</dc:subject>", b"</dc:subject>" + copies.encode())
+    assert fields(labelled(edited, labels("animal/dog", "snow"))) == fields(edited)
+    for after in (written(edited, "cat"), labelled(edited, [], clear=True)):
+        for entries in fields(after).values():
+            assert entries == ["Anna", "cat"] or entries == ["Anna"]
+    # of a field that says less, or of one word, a person may have written it
+    for before, copy in (
+        (ours, array("mediapro:CatalogSets", "snow")),
+        (written(packet(), "snow"), array("mediapro:CatalogSets", "snow")),
+    ):
+        edited = before.replace(b"</dc:subject>", b"</dc:subject>" + copy.encode())
+        assert "snow" in fields(labelled(edited, [], clear=True))["mediapro:CatalogSets"]
+
+
+def test_a_keyword_with_qualifiers_is_its_value_and_an_empty_one_is_none() -> None:
+    item = '<rdf:li rdf:parseType="Resource"><rdf:value>dog</rdf:value><lr:q>1</lr:q></rdf:li>'
+    before = packet(f"<dc:subject><rdf:Bag>{item}<rdf:li/></rdf:Bag></dc:subject>")
+    after = written(before, "dog", "thing/car")
+    assert fields(after) == {
+        "dc:subject": ["dog", "car"],
+        "lr:hierarchicalSubject": ["dog", "thing|car"],
+        "digiKam:TagsList": ["dog", "thing/car"],
+    }
+    assert item in after.decode()
+
+
 def test_what_a_person_confirmed_outlives_later_runs() -> None:
     wrong = written(packet(), "wolf")
     confirmed = labelled(wrong, labels("dog", confirmed=True))
