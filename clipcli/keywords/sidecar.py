@@ -72,6 +72,8 @@ class Sidecars:
             changed = change(before, labels, clear)
         except KeywordsError as error:
             raise KeywordsError(f"{path.name}: {error}") from error
+        if changed.is_changed:
+            _check_writable(path)
         if changed.is_changed and not dry_run:
             _replace(path, before, changed.packet)
             sidecars = self._folder(os.path.dirname(photo)).sidecars
@@ -132,13 +134,19 @@ def _read(path: Path) -> bytes | None:
         raise KeywordsError(f"{path.name} cannot be read: {error.strerror}") from error
 
 
+def _check_writable(path: Path) -> None:
+    """Raises KeywordsError where a real run could not write either, so that a dry run says so."""
+    if path.exists() and not path.stat().st_mode & 0o222:
+        raise KeywordsError(f"{path.name} is read-only; chmod u+w lets it be written")
+    if not os.access(path.parent, os.W_OK):
+        raise KeywordsError(f"{path.name} cannot be written: no right to write in its folder")
+
+
 def _replace(path: Path, read: bytes | None, packet: bytes | None) -> None:
     """Write a sidecar whole, with the rights of the old one, or take it away. read: what it was
     made from, and what must still be there."""
     try:
         before = path.stat() if path.exists() else None
-        if before is not None and not before.st_mode & 0o222:
-            raise KeywordsError(f"{path.name} is read-only; chmod u+w lets it be written")
         if packet is None:
             _check_unchanged(path, read)
             path.unlink(missing_ok=True)

@@ -115,9 +115,10 @@ def test_the_rights_of_a_sidecar_stay_and_one_that_is_read_only_stays_as_it_was(
     Sidecars().label(photo, DOG)
     assert stat.S_IMODE(os.stat(sidecar).st_mode) == 0o640
     os.chmod(sidecar, 0o440)
-    with pytest.raises(KeywordsError) as caught:
-        Sidecars().label(photo, [])
-    assert str(caught.value) == "a.jpg.xmp is read-only; chmod u+w lets it be written"
+    for dry_run in (False, True):
+        with pytest.raises(KeywordsError) as caught:
+            Sidecars().label(photo, [], dry_run=dry_run)
+        assert str(caught.value) == "a.jpg.xmp is read-only; chmod u+w lets it be written"
     assert "dog" in Path(sidecar).read_text()
 
 
