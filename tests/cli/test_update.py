@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,27 @@ def test_the_next_program_gets_what_is_new_or_changed(
         (album / "dog.jpg").touch()
         result = updated("--new-rows", name, "--top-k", 2)  # other ranks, the same label
         assert (result.stdout if name == "-" else Path(name).read_bytes()) == empty
+
+
+def test_what_changes_while_a_run_goes_on_is_newer_than_its_rows(
+    lite: str, album: Path, example_photos: Path
+) -> None:
+    arguments = ("--labels", LABELS, "--model", lite, "--update", "-o", "rows.csv")
+    process = subprocess.Popen(command("classify", "-", *arguments), stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"\n" * 200_000)  # more than a pipe holds: it now reads the list
+    shutil.copyfile(example_photos / "galaxies.jpg", album / "cat.jpg")
+    process.communicate(str(album / "cat.jpg").encode())
+    assert process.returncode == 0
+    assert os.stat("rows.csv").st_mtime_ns < os.stat(album / "cat.jpg").st_mtime_ns
+
+
+def test_rows_go_through_a_link_to_a_file_that_is_not_there_yet(updated: Cli) -> None:
+    os.symlink("kept.csv", "rows.csv")
+    assert changes(updated()) == FIRST
+    assert changes(updated("--top-k", 2)) == NONE_NEW
+    assert Path("rows.csv").is_symlink()
+    assert not Path("kept.csv").is_symlink()
 
 
 def test_what_would_lose_rows_changes_nothing(updated: Cli, album: Path, tmp_path: Path) -> None:

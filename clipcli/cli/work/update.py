@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,7 +38,7 @@ def check_update(options: UpdateOptions, out: OutputOptions, model: ModelOptions
         return
     if out.output is None:
         raise UsageError("--update: of which file? give --output FILE")
-    if os.path.lexists(out.output) and not os.path.isfile(out.output):
+    if os.path.exists(out.output) and not os.path.isfile(out.output):
         raise UsageError(f"--update: {out.output} keeps no rows; expected the name of a file")
     if out.format == "table":
         raise UsageError(
@@ -80,6 +81,7 @@ class Update:
         self, options: UpdateOptions, file: PartFile, format: str, columns: Sequence[str]
     ) -> None:
         self._file = file
+        self._started_ns = time.time_ns()
         self._old = _old_rows(file.path)
         self._written_ns = os.stat(file.path).st_mtime_ns if self._old else 0
         self._n_new = self._n_changed = self._n_relabelled = 0
@@ -116,7 +118,12 @@ class Update:
         # first: what a failing disk then keeps from --output is new the next time, too
         if self._new_rows:
             self._new_rows.finish()
-        return self._file.leave_equal()
+        if self._file.leave_equal():
+            return True
+        # so that a photograph which changed since this run has read it is newer than its rows
+        with suppress(OSError):  # a part that another user left
+            os.utime(self._file.part_path, ns=(self._started_ns, self._started_ns))
+        return False
 
     @property
     def path(self) -> Path:
