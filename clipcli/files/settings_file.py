@@ -44,4 +44,4 @@ def regular_text(path: str | os.PathLike[str]) -> str:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES:,} bytes")
-    return content.decode()
+    return content.decode("utf-8-sig")  # some editors begin a file with a mark

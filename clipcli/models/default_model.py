@@ -81,7 +81,7 @@ def configure(model: str) -> Path:
     path = config_path()
     if path is None:
         raise OutputError(f"no home directory to keep a default in; set CLIPCLI_MODEL to {model}")
-    text = path.read_text(encoding="utf-8") if os.path.exists(path) else ""
+    text = path.read_text(encoding="utf-8-sig") if os.path.exists(path) else ""
     line = f"model = {json.dumps(model)}\n"  # a JSON string is a TOML string
     top, table, rest = re.match(r"(.*?)(^\s*\[|\Z)(.*)", text, re.DOTALL | re.MULTILINE).groups()  # type: ignore[union-attr]
     top = re.sub(r"^\s*model\s*=.*\n?", "", top, flags=re.MULTILINE)

@@ -140,6 +140,15 @@ def test_variables_are_read_as_they_would_be_typed(
     assert "known from before" not in cli("classify", "photos").stderr
 
 
+def test_a_variable_meant_for_another_command_is_passed_over(
+    cli: Cli, at_work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPCLI_FORMAT", "jsonl")
+    assert cli("models").code == 0
+    monkeypatch.setenv("CLIPCLI_FORMAT", "csv")  # which it can take
+    assert cli("models").stdout.startswith(b"model,")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -259,6 +268,19 @@ def test_the_working_directorys_file_is_the_photographs_beside_one_that_is_named
     assert _labels(cli("classify", "cat.jpg")) == ["cat"]
 
 
+def test_the_users_file_holds_while_a_folder_of_photographs_is_gone(
+    cli: Cli, at_work: Path
+) -> None:
+    Path("clipcli.toml").write_text('labels = ["dog", "cat"]\noutput = "rows.csv"\n')
+    os.symlink("/mnt/disk/photos", "album")
+    for path in ("gone", "album"):
+        result = cli("classify", path, "--update")
+        assert result.code == 1
+        assert "; --update changed nothing" in result.stderr
+    # of a photograph nobody knows whose folder it would lie in
+    assert "may not set this" in cli("classify", "gone.jpg").stderr
+
+
 def test_a_photo_folders_file_holds_for_one_path_alone(cli: Cli, at_work: Path) -> None:
     (at_work / "photos" / "clipcli.toml").write_text('labels = ["dog", "cat"]\n')
     shutil.copytree("photos", "more")
@@ -336,6 +358,14 @@ def test_a_strangers_file_is_a_file_of_its_folder(cli: Cli, at_work: Path) -> No
     assert "no regular file; expected a file of TOML" in run().stderr
     path.symlink_to("inside.toml")
     assert _labels(run()) == ["cat"]
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_part_of_it(cli: Cli, at_work: Path) -> None:
+    users = _write_users("\ufefflabels = ['dog', 'cat']")
+    assert cli("models", "use", "lite").code == 0
+    assert users.read_text() == "model = \"lite\"\nlabels = ['dog', 'cat']"
+    Path("clipcli.toml").write_text("\ufefftop_k = 1")
+    assert len(cli("classify", "photos").rows) == 1
 
 
 def test_help_and_version_need_no_good_file(cli: Cli, at_work: Path) -> None:

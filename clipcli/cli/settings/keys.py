@@ -57,7 +57,8 @@ def variable(key: str) -> str:
 
 
 def from_environment(option: Any, command: Any, context: Any) -> Any:
-    """What the option's variable says, None where it is not set or empty."""
+    """What the option's variable says, None where it is not set or empty, or says what this command
+    cannot take of an option that means another thing elsewhere: `models` has no rows in JSON."""
     name = variable(option.name)
     text = os.environ.get(name)
     if not text:
@@ -69,7 +70,12 @@ def from_environment(option: Any, command: Any, context: Any) -> Any:
         value = text.splitlines()  # a template may well hold a comma
     elif option.multiple:
         value = [text]
-    value = _checked(option, value, command, context, f"{name} {text}: ")
+    try:
+        value = _checked(option, value, command, context, f"{name} {text}: ")
+    except UsageError:
+        if is_meant(option.name, command, context.find_root().command):
+            raise
+        return None
     return not value if option.name == "cache" else value
 
 

@@ -24,6 +24,7 @@ from clipcli.files.settings_file import NAME, read_settings
 from clipcli.labels.templates import TEMPLATE_SETS
 from clipcli.models.catalogue import model_name
 from clipcli.models.default_model import AUTO, config_path
+from clipcli.photos.formats import is_picture
 
 PATHS = ("PATH", "PATH...", "LABELLED", "DATA")  # arguments that name photographs
 
@@ -142,7 +143,8 @@ def _holds_us(folder: str) -> bool:
 
 def _lies_here(path: str) -> bool:
     """Whether this is a file in the working directory, or one that cannot be told from it."""
-    if os.path.isdir(path):
+    # by its name, what is gone was a folder too, such as one on a disk that is not mounted
+    if os.path.isdir(path) or not (os.path.exists(path) or is_picture(path)):
         return False
     try:
         return os.path.samefile(os.path.dirname(path) or os.curdir, os.curdir)
