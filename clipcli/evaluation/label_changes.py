@@ -42,23 +42,24 @@ class Comparison:
 
 
 def compare(old: ClassifiedFile, new: ClassifiedFile) -> Comparison:
-    """Photographs are the same by their path, as it is written; labels as a set, whatever their
-    order and probability."""
+    """Photographs are the same by where they were moved to, or else by their path, as it is
+    written; labels as a set, whatever their order and probability."""
     changes = []
     n_same = 0
-    for path, row in new.photos.items():
-        before = old.photos.get(path)
+    left = dict(old.photos)
+    places = {row.path: place for place, row in old.photos.items() if place not in new.photos}
+    for place, row in new.photos.items():
+        before = left.pop(place, None) or left.pop(places.get(row.path, ""), None)
         if before is not None and before.answer == row.answer:
             n_same += 1
         else:
-            changes.append(Change(path, before, row))
-    gone = (path for path in old.photos if path not in new.photos)
-    changes += [Change(path, old.photos[path], None) for path in gone]
+            changes.append(Change(row.path, before, row))
+    changes += [Change(row.path, row, None) for row in left.values()]
     return Comparison(changes, n_same, "; ".join(_remarks(old, new)))
 
 
 def _remarks(old: ClassifiedFile, new: ClassifiedFile) -> Iterator[str]:
-    if old.photos and new.photos and not old.photos.keys() & new.photos.keys():
+    if old.photos and new.photos and not _paths(old) & _paths(new):
         yield (
             "no path is in both; paths are compared as they are written, so classify the same PATH"
             " from the same folder"
@@ -72,6 +73,10 @@ def _remarks(old: ClassifiedFile, new: ClassifiedFile) -> Iterator[str]:
             f"probabilities are {_named(ways[0])} in {old.path}, {_named(ways[1])} in {new.path}:"
             " not to be compared"
         )
+
+
+def _paths(file: ClassifiedFile) -> set[str]:
+    return {path for place, row in file.photos.items() for path in (place, row.path)}
 
 
 def _named(found: set[str]) -> str:

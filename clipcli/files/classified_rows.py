@@ -60,7 +60,8 @@ class PhotoRow(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassifiedFile:
-    """What a file says of photographs, in its order, and why others failed, by path.
+    """What a file says of photographs, in its order, and why others failed, by path: of what was
+    moved by the path where it lies, since a camera uses its names again.
 
     is_judged: somebody wrote which label is right, and no model how probable it is.
     """
@@ -92,21 +93,25 @@ def read_classified(path: str) -> ClassifiedFile:
 def _of_cells(path: str, rows: Iterator[tuple[int, Mapping[str, Any]]]) -> ClassifiedFile:
     """Of rows with a label each; those of a photograph need not lie together."""
     labels: dict[str, list[RowLabel]] = {}
-    origins: dict[str, tuple[str, str, int, str | None]] = {}
+    origins: dict[str, PhotoRow] = {}
     is_judged = False
     for line, cells in rows:
         try:
-            name, label = cells["path"], (cells["label"] or "").strip()
-            if not name:
+            path_before, label = cells["path"], (cells["label"] or "").strip()
+            if not path_before:
                 raise ValueError("no path")
+            moved_to = cells.get("moved_to") or None
+            name = moved_to or path_before
             if name not in labels:
                 labels[name] = []
                 is_judged = "probability" not in cells and "accepted" not in cells
-                origins[name] = (
+                origins[name] = PhotoRow(
+                    path_before,
+                    (),
                     sys.intern(cells.get("scoring") or ""),
                     sys.intern(cells.get("model") or ""),
                     line,
-                    cells.get("moved_to") or None,
+                    moved_to,
                 )
             if not is_utf8(label):
                 raise ValueError("a label that is no UTF-8; save the file as UTF-8")
@@ -122,7 +127,7 @@ def _of_cells(path: str, rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Class
                 )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise _unlike(path, line, error) from error
-    photos = {name: PhotoRow(name, tuple(some), *origins[name]) for name, some in labels.items()}
+    photos = {name: origins[name]._replace(labels=tuple(some)) for name, some in labels.items()}
     return ClassifiedFile(path, photos, is_judged=is_judged)
 
 
@@ -145,7 +150,8 @@ def _of_objects(path: str, objects: Iterator[tuple[int, Any]]) -> ClassifiedFile
                 for rank, label in enumerate(one["predictions"], start=1)
             )
             origin = (sys.intern(one.get("scoring", "")), sys.intern(one["model"]))
-            photos[name] = PhotoRow(name, labels, *origin, number, one.get("moved_to"))
+            moved_to = one.get("moved_to")
+            photos[moved_to or name] = PhotoRow(name, labels, *origin, number, moved_to)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise _unlike(path, number, error) from error
     return ClassifiedFile(path, photos, failures)

@@ -95,7 +95,9 @@ class Update:
             yield record
 
     def _compare(self, record: Classified) -> None:
-        before = self._old.pop(record.path, None)
+        before = self._old.pop(record.moved_to or record.path, None)
+        if before is None:  # it is moved in this run
+            before = self._old.pop(record.path, None)
         is_new = before is None
         is_changed = is_relabelled = False
         if before is not None:
@@ -103,8 +105,7 @@ class Update:
             is_relabelled = before.answer != now.answer
             # other labels or another model change the numbers of all rows, and no photograph
             is_changed = (
-                _similarity(before) != _similarity(now)
-                and _changed_ns(record.path) >= self._written_ns
+                _similarity(before) != _similarity(now) and _changed_ns(record) >= self._written_ns
             )
         self._n_new += is_new
         self._n_changed += is_changed
@@ -217,10 +218,10 @@ def _similarity(row: PhotoRow) -> float | None:
     return row.labels[0].similarity if row.labels else None
 
 
-def _changed_ns(path: str) -> int:
+def _changed_ns(record: Classified) -> int:
     """When the file was written, or got its name: in ns since 1970, 0 of one that is gone."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return 0
-    return max(stat.st_mtime_ns, stat.st_ctime_ns)
+    for path in filter(None, (record.moved_to, record.path)):
+        with suppress(OSError):
+            status = os.stat(path)
+            return max(status.st_mtime_ns, status.st_ctime_ns)
+    return 0
