@@ -187,7 +187,7 @@ ROW_WRITERS: dict[str, type[RowWriter]] = {
 
 def row_formats(record: type[Record]) -> list[str]:
     """The choices of --format for such records, the usual one of a pipe first."""
-    left_out = {Embedded: ("json", "table"), EmbeddedText: ("json",), Match: ("parquet",)}
+    left_out = {Embedded: ("json", "table"), EmbeddedText: ("json",)}
     return [name for name in get_args(RowFormat) if name not in left_out.get(record, ())]
 
 

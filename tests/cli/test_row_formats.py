@@ -43,6 +43,12 @@ def test_parquet_has_the_rows_of_csv_in_a_file_and_in_a_pipe(
     piped = run(*labelled, "--format", "parquet")
     assert parquet.read_table(io.BytesIO(piped.stdout)).equals(table)
 
+    search = ("similar", "a cat", example_photos, "--model", lite)
+    best = cli(*search, "--format", "csv").rows
+    assert cli(*search, "-o", output).code == 0
+    assert parquet.read_table(output)["path"].to_pylist() == [row["path"] for row in best]
+    output.unlink()
+
     numbers = ("embed", example_photos, "--model", lite)
     listed = [[float(n) for n in [*row.values()][1:]] for row in cli(*numbers).rows]
     assert cli(*numbers, "-o", output).stderr.count("holds rows of") == 0
