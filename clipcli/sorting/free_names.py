@@ -7,6 +7,9 @@ import unicodedata
 from contextlib import suppress
 from itertools import count
 
+from clipcli.sorting.label_folder import MAX_NAME_BYTES
+
+LONGEST_BEHIND = "_original"  # of what stands behind the name of a photograph
 Source = tuple[str, str]  # the folder that a photograph comes from, and its stem, folded
 _THERE: Source = ("", "")  # of what lies in the destination from before
 
@@ -33,7 +36,7 @@ class FreeNames:
         stems = self._stems_of(folder)
         wanted = folded(os.path.join(folder, stem))
         for n in count(self._numbers.get(wanted, 1)):
-            new_stem = stem if n == 1 else f"{stem}-{n}"
+            new_stem = _numbered(stem, suffix, n)
             new_name = new_stem + suffix
             whole = folded(os.path.join(folder, new_name))
             owner = stems.get(folded(new_stem), source)
@@ -44,18 +47,25 @@ class FreeNames:
                 return new_name
         raise AssertionError("there is always another number")
 
-    def candidates(self, folder: str, name: str) -> list[str]:
-        """Names like `name` that are there from before, the plain one first."""
+    def candidates(self, folder: str, source_folder: str, name: str) -> list[str]:
+        """Names like `name` that are there from before and no other photograph's, the plain one
+        first."""
         stem, suffix = os.path.splitext(name)
+        source = (source_folder, folded(stem))
         stems = self._stems_of(folder)
         found: list[str] = []
         for n in count(1):
-            new_stem = stem if n == 1 else f"{stem}-{n}"
+            new_stem = _numbered(stem, suffix, n)
             if stems.get(folded(new_stem)) is None:
                 return found
-            if stems[folded(new_stem)] == _THERE:
+            if stems[folded(new_stem)] in (_THERE, source):
                 found.append(new_stem + suffix)
         raise AssertionError("there is always another number")
+
+    def claim(self, folder: str, source_folder: str, name: str, candidate: str) -> None:
+        """Say that a candidate is what an earlier run made of this photograph."""
+        stem, new_stem = (folded(os.path.splitext(one)[0]) for one in (name, candidate))
+        self._stems_of(folder)[new_stem] = (source_folder, stem)
 
     def _stems_of(self, folder: str) -> dict[str, Source]:
         key = folded(folder)
@@ -69,6 +79,17 @@ class FreeNames:
                         name, suffix = os.path.splitext(name)
                         self._stems[key][folded(name)] = _THERE
         return self._stems[key]
+
+
+def _numbered(stem: str, suffix: str, n: int) -> str:
+    """The n-th stem like this one, cut where no file system would take the name."""
+    if n == 1:
+        return stem
+    number = f"-{n}"
+    n_bytes = MAX_NAME_BYTES - len(os.fsencode(number + suffix)) - len(LONGEST_BEHIND)
+    while len(os.fsencode(stem)) > n_bytes:
+        stem = stem[:-1]
+    return stem + number
 
 
 def folded(name: str) -> str:

@@ -61,6 +61,7 @@ class Sorter:
         self.placements: list[Placement] = []
         self.n_staying = self.n_placed = self.n_failed = 0
         self._names = FreeNames(root)
+        self._may_be_left: dict[str, bool] = {}
 
     def plan(self, path: str, labels: Sequence[str]) -> list[Placement]:
         """Where a photograph goes that has these labels, best first: into the first one's folder,
@@ -82,6 +83,9 @@ class Sorter:
         if not labels:
             self.n_staying += 1
             return []
+        if self.way == "move" and not self._may_leave(os.path.dirname(source)):
+            self.n_failed += 1
+            return []
         planned = []
         for label in labels if "link" in self.way else labels[:1]:
             target, is_there = self._free_place(source, label_folder(label))
@@ -91,13 +95,22 @@ class Sorter:
         self.placements += planned
         return planned
 
+    def _may_leave(self, folder: str) -> bool:
+        """Whether files can be moved out of a folder: known before a row says that one was."""
+        if folder not in self._may_be_left:
+            self._may_be_left[folder] = os.access(folder, os.W_OK | os.X_OK)
+            if not self._may_be_left[folder]:
+                logger.warning(f"{folder}: no right to move photographs out of it; they stay")
+        return self._may_be_left[folder]
+
     def _free_place(self, source: str, folder: str) -> tuple[str, bool]:
         from_folder, name = os.path.split(source)
         if self.way != "move":
-            for other in self._names.candidates(folder, name):
+            for other in self._names.candidates(folder, from_folder, name):
                 target = os.path.join(folder, other)
                 there = os.path.join(self.root, target)
                 if os.path.isfile(there) and self._is_placed(source, there):
+                    self._names.claim(folder, from_folder, name, other)
                     return target, True
         name = self._names.reserve(folder, from_folder, name)
         return os.path.join(folder, name), False

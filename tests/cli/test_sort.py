@@ -103,6 +103,30 @@ def test_a_later_run_has_the_rows_of_what_was_moved_before_in_the_same_order(
     assert left_out.objects == result.objects[:3]
 
 
+def test_photographs_of_one_name_keep_their_own_rows(
+    sort: Cli, cli: Cli, inbox: Path, here: Path, example_photos: Path
+) -> None:
+    """A camera begins again with IMG_1.jpg: then two rows have one path, and lie in two places."""
+    shutil.rmtree(inbox)
+    inbox.mkdir()
+    for name in ("cat", "coffee"):
+        shutil.copy(example_photos / f"{name}.jpg", inbox / "IMG_1.jpg")
+        for format in ("csv", "jsonl"):
+            sort("--move-to", "sorted", "-o", f"{name}.{format}")
+    for format in ("csv", "jsonl"):
+        differences = cli("diff", f"cat.{format}", f"coffee.{format}")
+        assert differences.last_line.endswith("1 the same, 0 with another label, 1 new, 0 gone")
+        shutil.copy(f"cat.{format}", f"new.{format}")
+        updated = sort("--move-to", "sorted", "-o", f"new.{format}", "--update")
+        assert "1 new, 0 changed, 0 gone, 0 with another label" in updated.stderr
+        assert cli("tag", f"coffee.{format}", "--min-probability", "0.9").code == 0
+    words = {
+        path.parent.name: [name for name in ("cat", "coffee") if f">{name}<" in path.read_text()]
+        for path in (here / "sorted").rglob("*.xmp")
+    }
+    assert words == {"cat": ["cat"], "coffee": ["coffee"]}
+
+
 def test_a_second_copy_adds_nothing(sort: Cli, inbox: Path, here: Path) -> None:
     before = files(inbox)
     for n_copied, there in ((3, ""), (0, ", 3 there already")):
@@ -164,6 +188,7 @@ def test_the_destination_is_left_out_of_the_walk(
         ("--move-to .", "--move-to .: inbox lies in it"),
         ("--move-to inbox/cat.jpg", "--move-to inbox/cat.jpg: is no folder"),
         ("--move-to taken", "taken/animal is no folder"),
+        ("--move-to around", "--move-to around: around/animal/cat leads into inbox"),
         ("--move-to s --labels a/../b", "a/../b: a part that is .."),
         ("--move-to s --labels a//b", "a//b: an empty part; expected a word"),
         ("--move-to s --labels con,b", "cannot be a folder: con is a device on Windows"),
@@ -175,6 +200,8 @@ def test_what_cannot_work_is_refused_before_anything_runs(
 ) -> None:
     (here / "taken").mkdir()
     (here / "taken/animal").write_text("a file")
+    (here / "around/animal").mkdir(parents=True)
+    (here / "around/animal/cat").symlink_to(inbox)
     before = files(here)
     result = sort(*options.split())
     assert (result.code, result.stdout) == (2, b"")

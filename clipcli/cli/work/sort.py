@@ -57,12 +57,13 @@ def chosen(sort: SortOptions, tag: TagOptions) -> tuple[str, str, Way] | None:
 
 @dataclass
 class Sorting:
-    """One run's. moved_before: of each photograph that an earlier run moved, by where it lies now,
-    the path that it had."""
+    """One run's. labels: all there are; moved_before: of each photograph that an earlier run moved,
+    by where it lies now, the path that it had."""
 
     option: str
     sorter: Sorter
     journal: Journal
+    labels: Sequence[str]
     moved_before: dict[str, str] = field(default_factory=dict)
     photos: list[str] = field(default_factory=list)
 
@@ -70,13 +71,21 @@ class Sorting:
         """Raises UsageError for a PATH that cannot be sorted into this destination."""
         root = os.path.realpath(self.sorter.root)
         device = os.stat(_there(root)).st_dev
+        folders = {os.path.join(self.sorter.root, label_folder(name)) for name in self.labels}
+        links = [one for one in sorted(folders) if not _lies_in(os.path.realpath(one), root)]
         for path in filter(os.path.exists, paths):
-            is_below = os.path.join(os.path.realpath(path), "").startswith(os.path.join(root, ""))
-            if is_below and os.path.isdir(path):
+            top = os.path.realpath(path)
+            if _lies_in(top, root) and os.path.isdir(path):
                 raise UsageError(
                     f"{self.option} {self.sorter.root}: {path} lies in it; expected a folder that"
                     " the photographs are not in yet"
                 )
+            for there in links:
+                if _lies_in(os.path.realpath(there), top):
+                    raise UsageError(
+                        f"{self.option} {self.sorter.root}: {there} leads into {path}, where it"
+                        " would be met again; remove that link"
+                    )
             if self.sorter.way == "hard link" and os.stat(path).st_dev != device:
                 raise UsageError(
                     f"--hard: {path} is on another file system than {self.sorter.root}, and no hard"
@@ -174,7 +183,7 @@ def opened(
                 finish_begun(journal)
         except OSError as error:
             raise OutputError(f"{root}: cannot be written: {error.strerror}") from error
-        yield Sorting(option, Sorter(way, root), journal)
+        yield Sorting(option, Sorter(way, root), journal, names)
 
 
 def _check_destination(option: str, root: str, names: Sequence[str]) -> None:
@@ -193,6 +202,11 @@ def _check_destination(option: str, root: str, names: Sequence[str]) -> None:
             if os.path.lexists(folder) and not os.path.isdir(folder):
                 raise UsageError(f"{option} {root}: {folder} is no folder; move it elsewhere")
             folder = os.path.dirname(folder)
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    """Both without links; also where they are one."""
+    return os.path.join(path, "").startswith(os.path.join(folder, ""))
 
 
 def _there(root: str) -> str:
