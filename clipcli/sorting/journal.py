@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,6 +23,7 @@ from clipcli.photos.formats import is_picture
 from clipcli.sorting.place import sync_folder
 
 NAME = ".clipcli-moves.jsonl"
+BEGINNING = b'{"move": '  # of every line
 
 State = Literal["begun", "done", "failed", "undoing", "undone"]
 
@@ -59,14 +60,21 @@ class Journal:
         self._file = file
         self.moves: dict[int, Move] = {}
         whole, _, self.torn = text.rpartition(b"\n")  # of a run that was killed while it wrote
-        for number, line in enumerate(whole.splitlines() if whole else (), start=1):
+        lines = whole.splitlines() if whole else []
+        for number, line in enumerate(lines, start=1):
             try:
                 self._read(strict_json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UsageError(
-                    f"{self.path}: line {number} is none of a log of moves; expected the file that"
-                    " clipcli classify --move-to wrote"
-                ) from error
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise self._no_log(number) from error
+        torn = self.torn.rstrip(b"\0")  # as a disk without power may leave it; it is cut off
+        if torn[: len(BEGINNING)] != BEGINNING[: len(torn)]:
+            raise self._no_log(len(lines) + 1)
+
+    def _no_log(self, number: int) -> UsageError:
+        return UsageError(
+            f"{self.path}: line {number} is none of a log of moves; expected the file that"
+            " clipcli classify --move-to wrote"
+        )
 
     def _read(self, fields: dict[str, Any]) -> None:
         number, state = int(fields["move"]), fields.get("is", "begun")
@@ -119,9 +127,14 @@ class Journal:
 
     def _append(self, fields: dict[str, Any], is_synced: bool) -> None:
         assert self._file is not None, "only while it is locked"
+        n_bytes_before = self._file.seek(0, os.SEEK_END)
         left = memoryview((json_text(fields) + "\n").encode())
-        while left:
-            left = left[self._file.write(left) :]
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:  # of a full disk: half a line would spoil the next one
+            self._file.truncate(n_bytes_before)
+            raise
         if is_synced:
             os.fsync(self._file.fileno())
 
@@ -129,8 +142,10 @@ class Journal:
         return os.path.join(self.folder, file.target)
 
     def source(self, move: Move, file: MovedFile) -> str:
-        """Where the file was: seen from the destination, where that lies elsewhere now."""
-        if move.at != self._at:
+        """Where the file was: seen from the destination, where that lies elsewhere now together
+        with its surroundings, or is a copy."""
+        is_left = os.path.isdir(os.path.dirname(file.source)) and not os.path.isdir(move.at)
+        if move.at != self._at and not is_left:
             way = os.path.relpath(file.source, move.at)
             there = os.path.normpath(os.path.join(self._at, way))
             if os.path.isdir(os.path.dirname(there)):
@@ -149,13 +164,13 @@ class Journal:
 def may_move(path: str) -> bool:
     """Whether its name is that of a picture, or of what stands beside one. A log that came with a
     stranger's folder can put no other file where a system or a shell would obey it."""
-    return is_picture(path) or path.lower().endswith(".xmp") or path.endswith("_original")
+    return is_picture(path.removesuffix("_original")) or path.lower().endswith(".xmp")
 
 
 def read_journal(folder: str) -> Journal:
     """To look at; empty where there is none."""
     try:
-        return Journal(folder, Path(folder, NAME).read_bytes())
+        return Journal(folder, _checked(Path(folder, NAME)).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return Journal(folder)
 
@@ -166,7 +181,7 @@ def locked_journal(folder: str) -> Iterator[Journal]:
 
     Raises LockedError while another run works in this folder, OSError where it cannot be written.
     """
-    path = Path(folder, NAME)
+    path = _checked(Path(folder, NAME))
     unlock = _lock(path)
     try:
         with io.FileIO(path, "a+b") as file:  # which makes it where its lock has not
@@ -179,9 +194,17 @@ def locked_journal(folder: str) -> Iterator[Journal]:
                 sync_folder(folder)
             yield journal
     finally:
-        if not path.stat().st_size:
-            path.unlink()
+        with suppress(FileNotFoundError):
+            if not path.stat().st_size:
+                path.unlink()
         unlock()
+
+
+def _checked(path: Path) -> Path:
+    """Raises UsageError for a link: a stranger's could lead to a file that is none to add to."""
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+        raise UsageError(f"{path}: is no file, so no log of moves; move it elsewhere")
+    return path
 
 
 def _lock(path: Path) -> Callable[[], None]:

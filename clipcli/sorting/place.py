@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 
 from clipcli.files.owner import keep_owner
+from clipcli.sorting.free_names import folded
 
 PART = ".clipcli-part"  # half a copy; one run at a time works in a destination
 PIECE_BYTES = 1 << 20
@@ -38,7 +39,7 @@ def finish_move(source: str, target: str) -> None:
     _remove_part(target)
     if not os.path.lexists(target):
         move(source, target)
-    elif os.path.lexists(source):
+    elif os.path.lexists(source) and not _is_one_name(source, target):
         if os.path.getsize(target) == 0 < os.path.getsize(source):
             os.unlink(target)  # as `_rename_to_reserved` leaves it
             move(source, target)
@@ -82,8 +83,19 @@ def hard_link(source: str, target: str) -> None:
 
 
 def is_same(one: str, other: str) -> bool:
-    """Whether they are one file, or two with the same bytes."""
+    """Whether they are one file, or two with the same bytes. A link is not what it leads to: of
+    the two one is deleted."""
+    if os.path.islink(one) or os.path.islink(other):
+        return False
     return os.path.samefile(one, other) or has_same_bytes(one, other)
+
+
+def _is_one_name(one: str, other: str) -> bool:
+    """Whether both lead to the same entry of the same folder, as through a link to the folder:
+    that is no second file to delete."""
+    (folder, name), (other_folder, other_name) = os.path.split(one), os.path.split(other)
+    is_one_folder = os.path.samefile(folder or os.curdir, other_folder or os.curdir)
+    return is_one_folder and folded(name) == folded(other_name) and os.path.samefile(one, other)
 
 
 def has_same_bytes(one: str, other: str) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
 from clipcli.errors import OutputError
 from clipcli.sorting import place
+from clipcli.sorting.goes_along import Companions
 from clipcli.sorting.journal import Journal, Move, MovedFile
 from clipcli.sorting.sorter import HOPELESS, reason
 
@@ -23,7 +25,7 @@ def finish_begun(journal: Journal) -> None:
     """Finish what a killed run had begun: each photograph is at one place afterwards."""
     for move in journal.moves.values():
         if move.state == "undoing":
-            take_back(journal, move)
+            take_back(journal, move, Companions(()))
         elif move.state == "begun":
             photo, *along = move.files
             try:
@@ -60,21 +62,23 @@ def why_not(journal: Journal, move: Move) -> str:
     is_half = move.state != "done"  # a killed run may have left it at both places
     if not os.path.lexists(target):
         return "" if is_half and os.path.lexists(source) else "it is gone"
-    if is_half:
-        return ""
-    if os.path.lexists(source):
-        return f"its place is taken, {source}"
+    if os.path.lexists(source):  # of one that was killed, `finish_move` looks at both
+        return "" if is_half else f"its place is taken, {source}"
     return CHANGED if _is_changed(target, photo) else ""
 
 
 def _is_changed(path: str, file: MovedFile) -> bool:
+    """Also of a link, which is none of the files that are moved. Whoever writes keywords into a
+    photograph and keeps its time, as --embed-keywords does, has not changed it."""
     status = os.lstat(path)
     late_ns = abs(status.st_mtime_ns - file.mtime_ns)
-    return status.st_size != file.size_bytes or late_ns > MTIME_TOLERANCE_NS
+    is_same = status.st_size == file.size_bytes and late_ns <= MTIME_TOLERANCE_NS
+    return not (is_same or late_ns == 0) or not stat.S_ISREG(status.st_mode)
 
 
-def take_back(journal: Journal, move: Move) -> str:
-    """Move a photograph back, with what went along: why that cannot be, or empty.
+def take_back(journal: Journal, move: Move, companions: Companions) -> str:
+    """Move a photograph back, with what went along and sidecars that came since: why that cannot
+    be, or empty. companions: of the destination.
 
     Raises OutputError where nothing can be written any more.
     """
@@ -91,19 +95,35 @@ def take_back(journal: Journal, move: Move) -> str:
             raise OutputError(f"{journal.source(move, photo)}: {error.strerror}") from error
         journal.settle(move, "done")
         return reason(error)
-    for one in along:
+    companions.has_left(journal.target(photo))
+    for one in (*along, *_came_since(journal, move, companions)):
         try:
             _take_back(journal, move, one)
+            companions.has_left(journal.target(one))
         except OSError as error:
             logger.warning(f"{journal.target(one)}: not moved back: {reason(error)}")
     journal.settle(move, "undone")
     return ""
 
 
+def _came_since(journal: Journal, move: Move, companions: Companions) -> Iterator[MovedFile]:
+    """Sidecars that were written beside a photograph after it was moved."""
+    photo = move.files[0]
+    target = journal.target(photo)
+    listed = {journal.target(one) for one in move.files}
+    for path in companions.of(target, stays_shared=True):
+        if path.lower().endswith(".xmp") and path not in listed:
+            behind_stem = path[len(os.path.splitext(target)[0]) :]
+            below = os.path.relpath(path, journal.folder)
+            yield MovedFile(os.path.splitext(photo.source)[0] + behind_stem, below, 0, 0)
+
+
 def _take_back(journal: Journal, move: Move, file: MovedFile) -> None:
     source, target = journal.source(move, file), journal.target(file)
     if not os.path.lexists(target) and os.path.lexists(source):
         return  # it has not left, or it is back
+    if os.path.islink(target):
+        raise OSError(errno.ESTALE, CHANGED)
     os.makedirs(os.path.dirname(source), exist_ok=True)
     place.finish_move(target, source)
 
@@ -120,6 +140,7 @@ def remove_made_folders(journal: Journal) -> None:
 
 def undo(journal: Journal) -> Iterator[tuple[Move, str]]:
     """Take all moves back, newest first, and give each with why it could not be, or empty."""
+    companions = Companions(())
     for move in to_take_back(journal):
-        yield move, take_back(journal, move)
+        yield move, take_back(journal, move, companions)
     remove_made_folders(journal)

@@ -23,7 +23,6 @@ ARGUMENTS = {
     "classify": ("photos", "--labels", "cat,dog"),
     "eval": ("photos",),
     "prompts choose": ("photos",),
-    "tag": ("rows.csv",),
 }
 
 

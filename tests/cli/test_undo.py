@@ -66,6 +66,50 @@ def test_it_works_where_the_disk_is_mounted_elsewhere_and_the_folder_is_gone(
     (tmp_path / "elsewhere").rename(moved)
 
 
+def test_a_destination_that_was_moved_alone_gives_back_where_it_took(
+    cli: Cli, moved: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other/in").mkdir(parents=True)
+    (moved / "out").rename(tmp_path / "other/out")
+    assert cli("undo", "other/out").code == 0
+    assert files(tmp_path) == [f"disk/{name}" for name in BACK]
+
+
+def test_a_copy_of_the_disk_is_undone_by_itself(cli: Cli, moved: Path, tmp_path: Path) -> None:
+    there = files(moved)
+    shutil.copytree(moved, tmp_path / "copy")
+    assert cli("undo", "copy/out").code == 0
+    assert files(tmp_path / "copy") == BACK
+    assert files(moved) == there
+
+
+def test_sidecars_that_came_since_go_along_and_keywords_are_no_change(
+    cli: Cli, moved: Path
+) -> None:
+    for photo in (moved / "out").rglob("*.jpg"):
+        photo.with_suffix(".xmp").write_text(photo.stem)
+        (photo.parent / f"{photo.name}.xmp").write_text(photo.stem)
+        status = photo.stat()
+        with photo.open("ab") as file:
+            file.write(b"keywords, as a program writes them that keeps the time")
+        os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
+    (moved / "out/thing/other.xmp").write_text("of nothing that was moved")
+    assert cli("undo", "disk/out").code == 0
+    stems = ("cat", "coffee", "rocket")
+    back = [f"in/{stem}{behind}" for stem in stems for behind in (".jpg", ".jpg.xmp", ".xmp")]
+    assert files(moved) == [*back, "out/thing/other.xmp"]
+
+
+def test_a_link_in_place_of_a_photograph_stays(cli: Cli, moved: Path) -> None:
+    photo = next((moved / "out").rglob("cat.jpg"))
+    photo.rename(moved / "mine.jpg")
+    photo.symlink_to(moved / "mine.jpg")
+    os.utime(photo, ns=(0, (moved / "mine.jpg").stat().st_mtime_ns), follow_symlinks=False)
+    result = cli("undo", "disk/out")
+    assert "cat.jpg: not moved back: it was changed after it was moved" in result.stderr
+    assert photo.is_symlink()
+
+
 def test_a_folder_that_is_gone_is_made_again(cli: Cli, moved: Path) -> None:
     (moved / "in").rmdir()
     assert cli("undo", "disk/out").code == 0
@@ -102,12 +146,25 @@ def test_what_is_no_log_is_refused(cli: Cli, moved: Path, tmp_path: Path) -> Non
     outside = '{"move": 1, "at": "/", "files": [{"from": "/a", "to": "../b", "size_bytes": 1,'
     outside += ' "mtime_ns": 1}], "made": []}'
     planted = outside.replace("../b", "b.jpg").replace("/a", "/etc/profile.d/a.sh")
-    for line in ("nonsense", "[]", '{"move": 7, "is": "done"}', "{}", outside, planted):
-        (tmp_path / "other" / NAME).write_text(line + "\n")
+    obeyed = planted.replace("/etc/profile.d/a.sh", "/etc/cron.d/a_original")
+    lines = ("nonsense", "[]", '{"move": 7, "is": "done"}', "{}", outside, planted, obeyed)
+    for text in (*(f"{line}\n" for line in lines), "[" * 100_000 + "\n", "no line end"):
+        (tmp_path / "other" / NAME).write_text(text)
         result = cli("undo", "other")
         assert result.code == 2
         assert f"other/{NAME}: line 1 is none of a log of moves" in result.stderr
         assert len(result.stderr.splitlines()) == 1
+        assert (tmp_path / "other" / NAME).read_text() == text
+
+
+def test_a_log_that_is_a_link_is_not_written_through(cli: Cli, moved: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "note.txt").touch()
+    (tmp_path / "other" / NAME).symlink_to(tmp_path / "note.txt")
+    result = cli("undo", "other")
+    assert (result.code, len(result.stderr.splitlines())) == (2, 1)
+    assert "is no file, so no log of moves" in result.stderr
+    assert (tmp_path / "note.txt").exists()
 
 
 def test_half_a_line_of_a_killed_run_is_passed_over(cli: Cli, moved: Path) -> None:

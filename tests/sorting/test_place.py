@@ -130,3 +130,16 @@ def test_where_no_hard_link_may_be_made_and_where_nothing_may_be_deleted(tmp_pat
         "three": "one",
     }
     assert {path.name for path in folders[1].iterdir()} == {"one", "two"}
+
+
+def test_one_file_under_two_names_is_not_deleted(photo: Path, tmp_path: Path) -> None:
+    """Through a link to its folder it is no second file, and a link to it is none either."""
+    (tmp_path / "here").symlink_to(".")
+    place.finish_move(str(photo), str(tmp_path / "here/photo.jpg"))
+    assert photo.read_bytes() == b"a photograph"
+    link = tmp_path / "link.jpg"
+    link.symlink_to(photo)
+    for source, target in ((photo, link), (link, photo)):
+        with pytest.raises(FileExistsError):
+            place.finish_move(str(source), str(target))
+    assert photo.read_bytes() == b"a photograph"

@@ -10,10 +10,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from pictures import DROP_RIGHTS
 from places import ROOT, other_file_system
 
 from clipcli.sorting.free_names import FreeNames
-from clipcli.sorting.journal import locked_journal, read_journal
+from clipcli.sorting.journal import NAME, locked_journal, read_journal
 from clipcli.sorting.sorter import Sorter
 
 
@@ -85,6 +86,86 @@ def test_names_that_differ_in_case_or_accents_are_kept_apart(tmp_path: Path) -> 
     assert free.reserve("dog", "/two", "cafe\u0301.jpg") == "cafe\u0301-2.jpg"
     assert free.reserve("dog", "/two", "there.jpg") == "there-2.jpg"
     assert free.reserve("cat", "/two", "there.jpg") == "there.jpg"
+
+
+def test_a_number_fits_behind_the_longest_names(tmp_path: Path) -> None:
+    free = FreeNames(str(tmp_path))
+    longest = "\u00e9" * 125 + "x.jpg"
+    assert free.reserve("dog", "/one", longest) == longest
+    given = {free.reserve("dog", f"/{n}", longest) for n in range(2, 12)}
+    assert len(given) == 10
+    for name in given:
+        assert name.startswith("\u00e9\u00e9")
+        (tmp_path / f"{name}_original").touch()
+
+
+def test_equal_copies_find_their_own_places_again(tmp_path: Path, inbox: Path) -> None:
+    """The same photograph in two folders, with sidecars that differ."""
+    plan = {}
+    for number in (1, 2):
+        folder = inbox / str(number)
+        folder.mkdir()
+        fill(folder, "a.jpg")
+        (folder / "a.jpg.xmp").write_text(f"{number}")
+        plan[str(folder / "a.jpg")] = "dog"
+    for n_copied in (2, 0):
+        sorter = sort(tmp_path / "s", plan, "copy")
+        assert (sorter.n_placed, sorter.n_failed) == (n_copied, 0)
+    assert names(tmp_path / "s/dog") == {"a.jpg", "a.jpg.xmp", "a-2.jpg", "a-2.jpg.xmp"}
+
+
+PLAN_AS_NOBODY = f"""
+import logging, os, sys
+from clipcli.sorting.sorter import Sorter
+{DROP_RIGHTS}
+logging.basicConfig(format="%(message)s")
+sorter = Sorter("move", "sorted")
+print([len(sorter.plan(path, ["dog"])) for path in sys.argv[1:]], sorter.n_failed)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a folder that belongs to another user")
+def test_no_place_is_planned_for_what_may_not_leave_its_folder() -> None:
+    with tempfile.TemporaryDirectory() as top:  # others may not enter that of pytest
+        os.chmod(top, 0o755)
+        for folder, mode in (("open", 0o777), ("shut", 0o755)):
+            Path(top, folder).mkdir()
+            Path(top, folder).chmod(mode)
+            fill(Path(top, folder), "a.jpg", "b.jpg")
+        paths = ("open/a.jpg", "shut/a.jpg", "shut/b.jpg")
+        done = subprocess.run(
+            [sys.executable, "-c", PLAN_AS_NOBODY, *paths],
+            cwd=top,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stdout == "[1, 0, 0] 2\n"
+    assert done.stderr == f"{top}/shut: no right to move photographs out of it; they stay\n"
+
+
+FILL_LOG = """
+import resource, sys
+from clipcli.sorting.journal import MovedFile, locked_journal
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+with locked_journal(sys.argv[1]) as journal:
+    while True:
+        journal.add([MovedFile("/in/a.jpg", "dog/a.jpg", 1, 1)], [])
+"""
+
+
+def test_a_log_on_a_full_disk_ends_with_a_whole_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FILL_LOG, tmp_path],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "File too large" in done.stderr
+    assert (tmp_path / NAME).read_bytes()[-1:] == b"\n"
+    assert len(read_journal(str(tmp_path)).moves) > 2
 
 
 def test_what_vanished_or_was_changed_after_it_was_labelled_stays(

@@ -10,7 +10,7 @@ from clipcli.cli import talk
 from clipcli.cli.undo import UndoOptions
 from clipcli.cli.work import progress
 from clipcli.cli.work.tables import print_tables
-from clipcli.errors import ExitCode, OutputError, UsageError
+from clipcli.errors import ExitCode, OutputError, StoppedError, UsageError
 from clipcli.files.table import Row, Table, words
 from clipcli.sorting.journal import NAME, Journal, locked_journal, read_journal
 from clipcli.sorting.undo import to_take_back, why_not
@@ -47,15 +47,20 @@ def _folder(log: str) -> str:
 
 def _take_back(journal: Journal, quiet: bool) -> int:
     moves = to_take_back(journal)
-    n_failed = 0
-    with progress.of_files(len(moves), quiet) as advance:
-        for move, why in taken_back(journal):
-            if why:
-                n_failed += 1
-                logger.warning(f"{journal.target(move.files[0])}: not moved back: {why}")
-            advance(n_failed)
+    n_back = n_failed = 0
+    try:
+        with progress.of_files(len(moves), quiet) as advance:
+            for move, why in taken_back(journal):
+                if why:
+                    n_failed += 1
+                    logger.warning(f"{journal.target(move.files[0])}: not moved back: {why}")
+                n_back += not why
+                advance(n_failed)
+    except (OutputError, StoppedError) as error:
+        error.add_note(f"{n_back} moved back; run it again for the others")
+        raise
     failed = f", {n_failed} could not be" if n_failed else ""
-    logger.info(f"{len(moves) - n_failed} moved back{failed}")
+    logger.info(f"{n_back} moved back{failed}")
     return ExitCode.PARTLY_READ if n_failed else ExitCode.OK
 
 
