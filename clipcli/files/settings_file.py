@@ -40,7 +40,8 @@ def regular_text(path: str | os.PathLike[str]) -> str:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("no regular file")
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # Windows has none
+    with open(os.open(path, flags), "rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES:,} bytes")

@@ -273,3 +273,28 @@ def test_a_user_without_name_and_home_runs_without_memory(public: Path) -> None:
     assert no_threads[1].splitlines()[-1].startswith("clipcli: no more threads can be started")
     assert sorted(os.listdir(public)) == ["cache", "cat.jpg", "closed", "rows.csv"]
     assert os.listdir(public / "cache")
+
+
+def test_settings_and_sidecars_need_nothing_that_only_posix_has(cache: str, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(PHOTO, photos)
+    (photos / "clipcli.toml").write_text('labels = ["cat", "dog"]\nmin_probability = 0.0\n')
+    (photos / "cat.jpg.xmp").write_text(
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF'
+        ' xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
+    )
+    program = (
+        "import os, sys\n"
+        "for name in ('O_NONBLOCK', 'O_CLOEXEC', 'chown', 'fchown'): delattr(os, name)\n"
+        "from clipcli.cli.main import run\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "classify", photos, "--model", "lite", "--write-xmp"],
+        env=os.environ | {"CLIPCLI_OFFLINE": "1", "CLIPCLI_CACHE": cache},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cat" in (photos / "cat.jpg.xmp").read_text()
