@@ -12,7 +12,6 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from clipcli.errors import OutputError, UsageError, one_line
@@ -66,6 +65,8 @@ class _LogFile(logging.Handler):
         super().close()
 
     def _write(self, line: str) -> None:
+        from datetime import datetime  # which takes as long as all else here
+
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         os.write(self._number, f"{now} {os.getpid()} {one_line(line)}\n".encode())
 

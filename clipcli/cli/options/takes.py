@@ -7,7 +7,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import MISSING, fields
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, get_type_hints
 
 from clipcli.cli import talk
@@ -55,6 +55,7 @@ def takes(*groups: type) -> Callable[[Callable[..., int]], Callable[..., int]]:
     return decorate
 
 
+@cache  # most groups are those of several commands
 def _parameters(group: type) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
