@@ -39,6 +39,7 @@ def classify(
 
     Example: clipcli classify photos/ --labels dog,cat,tiger -o labels.csv
     Example: clipcli classify photos/ --labels dog,cat --multi-label --unknown other
+    Example: clipcli classify photos/ --labels dog,cat --multi-label --write-xmp
     """
     from clipcli.cli.work import classify as work
 

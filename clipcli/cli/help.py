@@ -36,7 +36,7 @@ PANELS = (
     *(PHOTOS, MODEL, FINE_POINTS),
 )
 
-COMMON = ("labels", "labels_file", "output", "format")  # first in their panels
+COMMON = ("labels", "labels_file", "output", "format", "write_xmp")  # first in their panels
 FEW_OPTIONS = 10  # need no panels
 MAX_COLUMNS = 120  # longer lines are hard to read
 NAME_COLUMNS = 24  # a longer name has its text below it

@@ -23,8 +23,8 @@ class TagRowsOptions:
             LABELS,
             min=0.0,
             max=1.0,
-            metavar="N",
-            help="Leave out labels below it; 0 takes all.",
+            metavar="P",
+            help="Leave out labels below this; 0 takes all.",
             show_default="none, and needed where some label always wins",
         ),
     ] = None

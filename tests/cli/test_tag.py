@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from places import TESTS
 from program import Result, command, run
+from terminal import Terminal
 
 from clipcli.keywords.fields import SUBJECT
 from clipcli.keywords.xmp import read_packet
@@ -88,6 +89,22 @@ def test_a_dry_run_shows_what_would_change_and_changes_nothing(write_xmp: Cli, a
         "clipcli: 3 sidecars would be written, 0 unchanged, 0 labels would be taken back"
     )
     assert contents(album) == before
+
+
+def test_a_dry_run_at_a_terminal_is_a_table(album: Path, tmp_path: Path) -> None:
+    evil = album / "\x1b[31mred\n.jpg"
+    shutil.copy(album / "cat.jpg", evil)
+    (album / "labels.csv").write_text(f'path,label\ncat.jpg,cat\n"{evil.name}",cat\n')
+    terminal = Terminal(tmp_path)
+    code, printed = terminal.run(
+        "tag", album / "labels.csv", "--dry-run", "-q", columns=300, NO_COLOR="1"
+    )
+    terminal.close()
+    assert code == 0
+    header, *rows = printed.splitlines()
+    assert header.split() == ["PATH", "SIDECAR", "ADDED", "TAKEN", "BACK"]
+    assert [row.rstrip().endswith(" cat") for row in rows] == [True, True]
+    assert r"\x1b[31mred\n.jpg" in printed
 
 
 def test_without_a_threshold_some_label_would_always_win(cli: Cli, lite: str, album: Path) -> None:

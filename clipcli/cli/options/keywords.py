@@ -27,7 +27,7 @@ class KeywordOptions:
         in_panel(
             KEYWORDS,
             "--embed-keywords",
-            help="Write them into the photographs too, for Lightroom; needs exiftool.",
+            help="Write labels into the photographs, for Lightroom; needs exiftool.",
         ),
     ] = False
     overwrite_original: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from datetime import date
 from typing import Self, TypeVar
 
 from clipcli.cli.options.keywords import KeywordOptions, TagOptions
+from clipcli.cli.work.tables import print_tables
 from clipcli.errors import ExitCode, KeywordsError, UsageError
-from clipcli.files.rows import csv_line
-from clipcli.files.stdout import Stdout
+from clipcli.files.table import Row, Table, words
+from clipcli.files.table_text import TableFormat
 from clipcli.keywords.embed import OtherFormatError, embed_keywords
 from clipcli.keywords.exiftool import ExifTool, find_exiftool
 from clipcli.keywords.packet import Change
@@ -23,7 +25,10 @@ from clipcli.records import Classified, Failure, Record
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
-CHANGE_COLUMNS = ("path", "sidecar", "added", "taken_back")
+CHANGE_COLUMNS = (
+    *(words("path"), words("sidecar"), words("added")),
+    words("taken back", "taken_back"),
+)
 
 
 def acting_option(tag: TagOptions) -> str | None:
@@ -64,9 +69,9 @@ class _Tally:
 class KeywordWriter:
     """Writes labels, counts what it did and names what failed; used in a `with` block.
 
-    With `dry_run` it writes nothing, and prints a row of CHANGE_COLUMNS for each sidecar that
-    would change, and one without a sidecar for each photograph. prompts: in short, those of each
-    label. Raises ExifToolError where labels go into photographs and no exiftool works.
+    With `dry_run` it writes nothing, and prints a row at the end for each sidecar that would
+    change, and one without a sidecar for each photograph. prompts: in short, those of each label.
+    Raises ExifToolError where labels go into photographs and no exiftool works.
     """
 
     def __init__(
@@ -82,11 +87,10 @@ class KeywordWriter:
         self._options = options
         self._sidecars = Sidecars(options.xmp_name == "adobe") if has_sidecars else None
         self._exiftool = ExifTool(find_exiftool()) if options.embed_keywords else None
-        self._stdout = Stdout() if dry_run else None
+        self._plan: list[Row] | None = [] if dry_run else None
         self._prompts = prompts or {}
         self._today = date.today().isoformat()
         self._beside, self._inside = _Tally("sidecar"), _Tally("photograph")
-        self._has_header = False
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +120,10 @@ class KeywordWriter:
 
     def conclude(self, code: int = ExitCode.OK) -> int:
         """Say how it ended. code: how the run ended otherwise."""
-        done = "" if self._stdout is None else "would be "
+        done = "" if self._plan is None else "would be "
+        if self._plan:
+            format: TableFormat = "table" if sys.stdout.isatty() else "csv"
+            print_tables([Table(CHANGE_COLUMNS, self._plan)], format)
         told = []
         if self._sidecars is not None:
             told.append(self._beside.told(done))
@@ -129,7 +136,7 @@ class KeywordWriter:
 
     def _write_beside(self, photo: str, labels: Sequence[OurLabel], clear: bool) -> None:
         if self._sidecars is not None:
-            dry_run = self._stdout is not None
+            dry_run = self._plan is not None
             sidecars = self._sidecars.all_of(photo) if clear else [self._sidecars.of(photo)]
             for path in sidecars:
                 changed = self._sidecars.label(photo, labels, path, clear=clear, dry_run=dry_run)
@@ -145,7 +152,7 @@ class KeywordWriter:
                 self._exiftool,
                 clear=clear,
                 keeps_original=not self._options.overwrite_original,
-                dry_run=self._stdout is not None,
+                dry_run=self._plan is not None,
             )
             self._count(self._inside, photo, "", changed)
         except OtherFormatError as error:
@@ -172,13 +179,9 @@ class KeywordWriter:
             tally.n_unchanged += changed.packet is not None
             return
         tally.n_written += 1
-        if self._stdout is not None:
-            row = (photo, sidecar, "; ".join(changed.added), "; ".join(changed.taken_back))
-            line = csv_line(row, self._stdout.isatty())
-            if not self._has_header:
-                line = csv_line(CHANGE_COLUMNS) + line
-                self._has_header = True
-            self._stdout.write(line.encode("utf-8", "surrogateescape"))
+        if self._plan is not None:
+            added, taken_back = "; ".join(changed.added), "; ".join(changed.taken_back)
+            self._plan.append([photo, sidecar, added, taken_back])
 
 
 @contextmanager
