@@ -23,6 +23,7 @@ ARGUMENTS = {
     "classify": ("photos", "--labels", "cat,dog"),
     "eval": ("photos",),
     "prompts choose": ("photos",),
+    "tag": ("rows.csv",),
 }
 
 

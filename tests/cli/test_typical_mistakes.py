@@ -48,7 +48,7 @@ MISTAKES: list[tuple[tuple[str, ...], int, str]] = [
     (("classify", "photos", *LABELS, "-o", "a.xlsx"), 2, ".xlsx is not written; expected"),
     (("similar", "photos/"), 2, 'such as clipcli similar "a dog" photos/'),
     (("embed",), 2, "no PATH; expected photographs, folders, or - for a list on stdin"),
-    (("embed", "photos", "-o", "a.parquet"), 2, "expected .npy, .npz, .safetensors"),
+    (("embed", "photos", "-o", "a.xlsx"), 2, "expected .npy, .npz, .safetensors"),
     (("models", "download", "vit-b/23"), 2, "did you mean ViT-B/32"),
 ]
 

@@ -35,12 +35,7 @@ def test_every_command_refuses_what_it_does_not_write(
     for command, option, path, expected in (
         (("classify", example_photos, *labels), "--output", "x.xlsx", ROWS),
         (("classify", example_photos, *labels), "--failures", "x.json", ".csv"),
-        (
-            ("similar", "a cat", example_photos),
-            "--output",
-            "x.parquet",
-            ".csv, .tsv, .json or .jsonl",
-        ),
+        (("similar", "a cat", example_photos), "--output", "x.feather", ROWS),
         (("eval", example_photos), "--output", "r.pdf", ".json, .csv or .tex"),
         (("eval", example_photos), "--report", "r.pdf", ".html or .htm"),
         (("calibrate", example_photos), "--output", "x.csv", ".json"),
