@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from clipcli.cli.help import LEARNING, OUTPUT, in_panel
+from clipcli.cli.help import LEARNING, in_panel, output_file
 from clipcli.cli.options.shared import (
     LabelledOptions,
     LeaveOutRare,
@@ -22,9 +22,7 @@ from clipcli.cli.options.takes import takes
 class CalibrateOptions:
     """What is calibrated with, and where the calibration goes."""
 
-    output: Annotated[
-        str, in_panel(OUTPUT, "--output", "-o", metavar="FILE", help="The calibration, as JSON.")
-    ]
+    output: Annotated[str, output_file("The calibration, as JSON.")]
     pairs: Annotated[
         int,
         in_panel(

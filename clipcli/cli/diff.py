@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from clipcli.cli.help import OUTPUT, in_panel
+from clipcli.cli.help import OUTPUT, in_panel, output_file
 from clipcli.cli.options.shared import Log, Quiet
 from clipcli.cli.options.takes import takes
 
@@ -20,14 +20,7 @@ class DiffOptions:
 
     output: Annotated[
         str | None,
-        in_panel(
-            OUTPUT,
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write the differences here, as CSV.",
-            show_default="stdout",
-        ),
+        output_file("Write the differences here, as CSV.", show_default="stdout"),
     ] = None
     format: Annotated[
         DiffFormat | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from clipcli.cli.help import MEASURING, OUTPUT, in_panel, one_of
+from clipcli.cli.help import MEASURING, OUTPUT, in_panel, one_of, output_file
 from clipcli.cli.options.shared import (
     Calibration,
     LabelledOptions,
@@ -52,13 +52,7 @@ class EvalOptions:
     ] = None
     output: Annotated[
         str | None,
-        in_panel(
-            OUTPUT,
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write the figures here too: .json, .csv or .tex.",
-        ),
+        output_file("Write the figures here too: .json, .csv or .tex."),
     ] = None
     format: Annotated[
         EvalFormat | None,

@@ -48,6 +48,11 @@ def in_panel(panel: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, rich_help_panel=panel, **settings)
 
 
+def output_file(help: str, metavar: str = "FILE", show_default: str | bool = True) -> Any:
+    """`--output`, or `-o`: where a command writes."""
+    return in_panel(OUTPUT, "--output", "-o", metavar=metavar, help=help, show_default=show_default)
+
+
 def one_of(choices: Any) -> str:
     """The metavar of an option that takes one of these, as `crop|pad|squash`."""
     return "|".join(get_args(choices))

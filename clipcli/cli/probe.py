@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.cli.help import MEASURING, OUTPUT, App, in_panel
+from clipcli.cli.help import MEASURING, App, in_panel, output_file
 from clipcli.cli.options.shared import (
     LabelledOptions,
     LeaveOutRare,
@@ -29,7 +29,7 @@ class FitOptions:
 
     output: Annotated[
         str | None,
-        in_panel(OUTPUT, "--output", "-o", metavar="FILE", help="Write the probe here."),
+        output_file("Write the probe here."),
     ] = None
     shots: Annotated[
         str | None,

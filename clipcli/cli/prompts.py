@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.cli.help import FINE_POINTS, LABELS, OUTPUT, App, in_panel
+from clipcli.cli.help import FINE_POINTS, LABELS, App, in_panel, output_file
 from clipcli.cli.options.shared import (
     LabelledOptions,
     Labels,
@@ -52,13 +52,7 @@ class ChooseOptions:
     leave_out_rare: LeaveOutRare = False
     output: Annotated[
         str | None,
-        in_panel(
-            OUTPUT,
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write what is best as a labels file.",
-        ),
+        output_file("Write what is best as a labels file."),
     ] = None
 
 

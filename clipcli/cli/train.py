@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from clipcli.cli.help import FINE_POINTS, LEARNING, MODEL, OUTPUT, PHOTOS, in_panel, one_of
+from clipcli.cli.help import (
+    FINE_POINTS,
+    LEARNING,
+    MODEL,
+    OUTPUT,
+    PHOTOS,
+    in_panel,
+    one_of,
+    output_file,
+)
 from clipcli.cli.options.shared import (
     ActivationOption,
     CacheDir,
@@ -37,13 +46,7 @@ class TrainOptions:
     ]
     output: Annotated[
         str,
-        in_panel(
-            OUTPUT,
-            "--output",
-            "-o",
-            metavar="DIR|FILE",
-            help="A folder, or a name.safetensors.",
-        ),
+        output_file("A folder, or a name.safetensors.", metavar="DIR|FILE"),
     ]
     template: Annotated[
         list[str] | None,

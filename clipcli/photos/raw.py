@@ -109,7 +109,7 @@ def _preview(raw: rawpy.RawPy, size: tuple[int, int], turn: int) -> ImageFile.Im
     try:
         raw.unpack_thumb()
         thumbnail = raw.dcraw_make_mem_thumb()
-    except (rawpy.LibRawError, NotImplementedError):
+    except (rawpy.LibRawError, NotImplementedError):  # the latter is rawpy's, of a kind new to it
         return None
     data = thumbnail.data
     # a cut one may have an end inside, that of its own thumbnail

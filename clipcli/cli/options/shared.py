@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from clipcli.cli.help import FINE_POINTS, LABELS, MODEL, OUTPUT, PHOTOS, in_panel, one_of
+from clipcli.cli.help import (
+    FINE_POINTS,
+    LABELS,
+    MODEL,
+    OUTPUT,
+    PHOTOS,
+    in_panel,
+    one_of,
+    output_file,
+)
 from clipcli.cli.options import completion
 from clipcli.files.rows import RowFormat
 from clipcli.records import Activation, Fit, Precision, RawFiles
@@ -330,14 +339,7 @@ class OutputOptions:
 
     output: Annotated[
         str | None,
-        in_panel(
-            OUTPUT,
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write the rows here.",
-            show_default="stdout",
-        ),
+        output_file("Write the rows here.", show_default="stdout"),
     ] = None
     format: Annotated[
         RowFormat | None,
