@@ -66,9 +66,13 @@ def run(*arguments: object, stdin: bytes = b"", **environment: str) -> Result:
 
 @contextmanager
 def started(
-    command: Sequence[str], *, ignores_sigint: bool = False, stdout: int = subprocess.DEVNULL
+    command: Sequence[str],
+    *,
+    ignores_sigint: bool = False,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A child process at work, with a pipe for stderr; at the end it is killed if it still runs.
+    """A child process at work; at the end it is killed if it still runs.
 
     It heeds SIGINT unless told otherwise, also where pytest does not: in the background of a
     script SIGINT is ignored, and children inherit that.
@@ -77,7 +81,7 @@ def started(
     for_child = signal.SIG_IGN if ignores_sigint else signal.default_int_handler
     before = signal.signal(signal.SIGINT, for_child)
     try:
-        process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True)
     finally:
         signal.signal(signal.SIGINT, before)
     with process:

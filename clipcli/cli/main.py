@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from clipcli.cli import surroundings, talk, wrong_usage
@@ -46,7 +49,8 @@ def run(arguments: list[str]) -> int:
 def _ended(arguments: list[str]) -> int:
     try:
         surroundings.leave_gone_directory()
-        code = _dispatch(arguments)
+        with _all_let_go():
+            code = _dispatch(arguments)
         sys.stdout.flush()
         return code
     except (ClipcliError, StoppedError) as error:
@@ -59,6 +63,17 @@ def _ended(arguments: list[str]) -> int:
             raise
         _complain("no more threads can be started; raise the limit (ulimit -u)", error)
         return ExitCode.FAILED
+
+
+@contextmanager
+def _all_let_go() -> Iterator[None]:
+    """What ends the run may come while a generator waits at its `yield`. The traceback holds that
+    generator, and with it the bar, which is to be gone before the last line is said."""
+    try:
+        yield
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ import pytest
 from model_server import ModelServer
 from pictures import noise, save
 from PIL import Image
+from program import command, started
 from safetensors.torch import save_file
 
 from clipcli.cli.work.pace import Pace, time_left
@@ -45,6 +49,7 @@ for line in open(int(sys.argv[1])):
 os._exit(0)  # as the program does; torch takes a second to be taken apart
 """
 OPENING = "loading lite"
+CURSOR_SHOWN, CURSOR_HIDDEN = "\x1b[?25h", "\x1b[?25l"
 
 
 class Terminal:
@@ -120,6 +125,22 @@ def stays(printed: str) -> str:
     return ERASED.sub("", STYLE.sub("", printed))
 
 
+def waiting_on(terminal: int, seconds: float) -> str:
+    """What comes to a terminal in this time, and what has come."""
+    printed = b""
+    end_s = time.monotonic() + seconds
+    while select.select([terminal], [], [], max(0.0, end_s - time.monotonic()))[0]:
+        try:
+            printed += os.read(terminal, 1 << 16)
+        except OSError:  # the last process on it has ended
+            break
+    return printed.decode(errors="replace").replace("\r\n", "\n")
+
+
+def n_bytes_unread(pipe: int) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory, example_photos: Path) -> Path:
     """Two labels, ten pictures each."""
@@ -148,7 +169,7 @@ def test_a_terminal_is_told_that_a_model_is_loaded_and_sees_nothing_of_it_afterw
 ) -> None:
     photo = labelled / "cat" / "1.png"
     classify = ("classify", photo, "--labels", "dog,cat")
-    for command in (  # with photographs or texts that the cache does not know yet
+    for line in (  # with photographs or texts that the cache does not know yet
         classify,
         ("embed", labelled, "-o", tmp_path / "some.npy"),
         ("similar", "a zebra", photo),
@@ -157,10 +178,10 @@ def test_a_terminal_is_told_that_a_model_is_loaded_and_sees_nothing_of_it_afterw
         ("probe", "fit", labelled, "-o", tmp_path / "it.probe", "--template", "that {}"),
         ("prompts", "choose", labelled),
     ):
-        printed = terminal.run(*command, "--model", "lite")
+        printed = terminal.run(*line, "--model", "lite")
         assert printed.endswith("0"), printed
-        assert OPENING in printed, command
-        assert OPENING not in stays(printed), command
+        assert OPENING in printed, line
+        assert OPENING not in stays(printed), line
     known = terminal.run(*classify, "--model", "lite")
     assert "loading" not in known
     assert stays(known).count("all known from before") == 1
@@ -181,6 +202,43 @@ def test_ctrl_c_takes_the_bar_away(terminal: Terminal, tmp_path: Path) -> None:
     assert max(map(len, drawn)) < N_COLUMNS - len("^C^")
     assert stays(printed).startswith("clipcli: interrupted; the rows so far are in ")
     assert stays(printed).endswith("130\x1e")
+
+
+@pytest.mark.parametrize(("is_read", "code", "said"), [(True, 130, "interrupted"), (False, 0, "")])
+def test_the_bar_goes_away_also_where_a_run_ends_while_it_writes_rows(
+    lite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_read: bool, code: int, said: str
+) -> None:
+    """By Ctrl-C while a slow reader is waited for, who then reads on, since no half row is left
+    behind; or since nobody reads any more, as after `| head`."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for number in range(50):  # rows of 5 kB; a pipe holds 64
+        save(tmp_path / f"{number}.png", noise(32, 32, number))
+    arguments = ("--format", "csv", "--model", lite, "--no-cache", "--batch-size", 2)
+    terminal, stderr = pty.openpty()
+    termios.tcsetwinsize(stderr, (24, N_COLUMNS))
+    printed = ""
+    embed = command("embed", tmp_path, *arguments)
+    with started(embed, stdout=subprocess.PIPE, stderr=stderr) as process:
+        os.close(stderr)
+        assert process.stdout is not None
+        n_before, n_unread = -1, 0
+        while not 0 < n_before == n_unread:  # until the pipe is full
+            printed += waiting_on(terminal, 1.0)
+            n_before, n_unread = n_unread, n_bytes_unread(process.stdout.fileno())
+        if is_read:
+            process.send_signal(signal.SIGINT)
+            rows = process.stdout.read().splitlines()
+            assert 1 < len(rows) < 51
+            assert len({row.count(",") for row in rows}) == 1
+        else:
+            process.stdout.close()
+        assert process.wait(60) == code
+        printed += waiting_on(terminal, 0.0)
+    os.close(terminal)
+    assert "files" in printed
+    last_line = f"clipcli: {said}\n" if said else ""
+    assert stays(printed) == last_line
+    assert printed.rindex(CURSOR_SHOWN) > printed.rindex(CURSOR_HIDDEN)
 
 
 def test_a_dumb_terminal_gets_plain_lines_whose_rate_and_time_left_agree(
