@@ -98,9 +98,11 @@ def _of_cells(path: str, rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Class
     for line, cells in rows:
         try:
             path_before, label = cells["path"], (cells["label"] or "").strip()
+            moved_to = cells.get("moved_to") or None
             if not path_before:
                 raise ValueError("no path")
-            moved_to = cells.get("moved_to") or None
+            if not isinstance(path_before, str) or not isinstance(moved_to, str | None):
+                raise ValueError("a path that is no text")  # as Parquet may have
             name = moved_to or path_before
             if name not in labels:
                 labels[name] = []
@@ -136,7 +138,9 @@ def _of_objects(path: str, objects: Iterator[tuple[int, Any]]) -> ClassifiedFile
     failures: dict[str, str] = {}
     for number, one in objects:
         try:
-            name = str(one["path"])
+            name, moved_to = one["path"], one.get("moved_to")
+            if not isinstance(name, str) or not isinstance(moved_to, str | None):
+                raise ValueError("a path that is no text")
             if "error" in one:
                 failures[name] = str(one["error"])
                 continue
@@ -150,7 +154,6 @@ def _of_objects(path: str, objects: Iterator[tuple[int, Any]]) -> ClassifiedFile
                 for rank, label in enumerate(one["predictions"], start=1)
             )
             origin = (sys.intern(one.get("scoring", "")), sys.intern(one["model"]))
-            moved_to = one.get("moved_to")
             photos[moved_to or name] = PhotoRow(name, labels, *origin, number, moved_to)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise _unlike(path, number, error) from error

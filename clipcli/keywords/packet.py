@@ -36,11 +36,6 @@ class Change:
     is_changed: bool = False
 
 
-def labelled(packet: bytes | None, labels: Sequence[OurLabel], clear: bool = False) -> bytes | None:
-    """A packet, or None for none yet, in which our automatic labels are these; see `change`."""
-    return change(packet, labels, clear).packet
-
-
 def change(
     packet: bytes | None,
     labels: Sequence[OurLabel],

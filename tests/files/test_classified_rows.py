@@ -20,6 +20,7 @@ OBJECT = (
     b'{"path": "a.jpg", "model": "lite", "predictions":'
     b' [{"label": "dog", "similarity": 0.2, "probability": %s}]}'
 )
+MOVED = b'{"path": "a.jpg", "model": "lite", "predictions": [], "moved_to": %s}'
 MADE_BY = MadeBy("lite", "f" * 64, "fp32", "crop")
 RECORDS = (
     Classified(
@@ -154,6 +155,9 @@ def test_a_name_that_is_no_utf8_keeps_its_bytes(tmp_path: Path) -> None:
         (b'{"path": "a.jpg"\n', "line 1: no JSON"),
         (OBJECT % b'5, "accepted": true', "line 1: a probability of 5"),
         (OBJECT % b'0.5, "accepted": "maybe"', "accepted is 'maybe' and neither"),
+        (b'{"path": 5, "predictions": []}', "line 1: a path that is no text"),
+        (MOVED % b"5", "line 1: a path that is no text"),
+        (MOVED % b'{"to": "b.jpg"}', "line 1: a path that is no text"),
         (b'["path"]', "line 1: "),
         (b"[1]", "line 1: "),
         (b"[" * 100_000, "line 1: no JSON: "),

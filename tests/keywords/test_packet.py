@@ -9,7 +9,7 @@ import pytest
 
 from clipcli.errors import KeywordsError
 from clipcli.keywords.fields import FIELDS
-from clipcli.keywords.packet import change, labelled
+from clipcli.keywords.packet import change
 from clipcli.keywords.provenance import OurLabel
 from clipcli.keywords.xmp import MAX_BYTES, read_packet
 
@@ -31,6 +31,10 @@ def label(name: str, score: float = 0.931, confirmed: bool = False) -> OurLabel:
 
 def labels(*names: str, confirmed: bool = False) -> list[OurLabel]:
     return [label(name, confirmed=confirmed) for name in names]
+
+
+def labelled(packet: bytes | None, labels: list[OurLabel], clear: bool = False) -> bytes | None:
+    return change(packet, labels, clear).packet
 
 
 def packet(properties: str = "", attributes: str = "") -> bytes:

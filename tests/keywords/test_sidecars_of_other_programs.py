@@ -12,7 +12,7 @@ import pytest
 from photographs import exiftool, needs_exiftool
 
 from clipcli.keywords.fields import word_key
-from clipcli.keywords.packet import labelled
+from clipcli.keywords.packet import change
 from clipcli.keywords.provenance import OurLabel
 
 N_SIDECARS = 200
@@ -130,10 +130,10 @@ def test_two_hundred_sidecars_lose_nothing_and_end_consistent(tmp_path: Path) ->
     before = tags(tmp_path / "sidecars")
     labels = [OurLabel(name, "lite", "a photo.", 0.9, "2026-11-28") for name in OURS]
     for path in paths:
-        data = labelled(path.read_bytes(), labels)
+        data = change(path.read_bytes(), labels).packet
         assert data is not None
         path.write_bytes(data)
-        assert labelled(data, labels) == data
+        assert change(data, labels).packet == data
     after = tags(tmp_path / "sidecars")
     for old, new in zip(before, after, strict=True):
         assert others(new) == others(old)
@@ -149,7 +149,7 @@ def test_two_hundred_sidecars_lose_nothing_and_end_consistent(tmp_path: Path) ->
             assert len(set(last)) == len(last)
     check_exiv2(paths)
     for path in paths:
-        data = labelled(path.read_bytes(), [], clear=True)
+        data = change(path.read_bytes(), [], clear=True).packet
         assert data is not None
         path.write_bytes(data)
     assert tags(tmp_path / "sidecars") == before
