@@ -260,6 +260,18 @@ def test_output_appears_whole_in_the_format_of_its_suffix(
     assert [path.name for path in tmp_path.iterdir()] == ["labels.jsonl"]
 
 
+def test_a_name_that_promises_another_format_than_format_says_is_warned_of(
+    classify: Cli, example_photos: Path, tmp_path: Path
+) -> None:
+    for name, is_warned in (("a.csv", True), ("a.CSV", True), ("a.json", False), ("a.out", False)):
+        output = tmp_path / name
+        arguments = ("--labels", "dog,cat", "-q", "-o", output, "--format", "json")
+        result = classify(example_photos / "cat.jpg", *arguments)
+        said = f"clipcli: {output}: is written as --format json, whatever its name\n"
+        assert (result.code, result.stderr) == (0, said if is_warned else "")
+        assert len(json.loads(output.read_text())) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -48,7 +48,10 @@ def choose_format(out: OutputOptions, record: type[Record], option: str = "--out
 
 
 def _chosen_format(out: OutputOptions, allowed: Sequence[str], option: str) -> str:
+    suffix = Path(out.output or "").suffix.removeprefix(".").lower()
     if out.format is not None and out.format in allowed:
+        if suffix in allowed and suffix != out.format:
+            logger.warning(f"{out.output}: is written as --format {out.format}, whatever its name")
         return out.format
     if out.format:
         *others, last = allowed
@@ -57,7 +60,6 @@ def _chosen_format(out: OutputOptions, allowed: Sequence[str], option: str) -> s
         return "table" if "table" in allowed and sys.stdout.isatty() else allowed[0]
     by_suffix = [name for name in allowed if name != "table"]
     check_suffix(option, out.output, *(f".{name}" for name in by_suffix))
-    suffix = Path(out.output).suffix.removeprefix(".").lower()
     return suffix if suffix in by_suffix else allowed[0]
 
 
