@@ -92,7 +92,7 @@ class NpyWriter(_EmbeddingWriter):
         if error is None:
             self.paths.commit()
         else:
-            self.paths.abandon()
+            self.paths.abandon(error)
 
     def finish(self) -> None:
         array_header = io.BytesIO()

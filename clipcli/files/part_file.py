@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
-from clipcli.errors import OutputError
+from clipcli.errors import NothingReadError, OutputError
 from clipcli.files.lock import lock_part
 from clipcli.files.terminal import shown
 
@@ -22,7 +22,7 @@ class PartFile:
     """Bytes on their way to `path`, which stays untouched until a `with` block ends well.
 
     `kept` names what half a file holds, such as "rows": after an error these stay in `part_path`,
-    and a note on the error says so. Without `kept`, nothing stays.
+    and a note on the error says so. Without `kept`, or where nothing could be read, nothing stays.
     It is locked from the start; a part that an earlier run left is written over with the first
     bytes, not before: a run may end without any. A device or a pipe is written directly.
     Raises OutputError where the disk refuses, LockedError while another run writes the same file.
@@ -58,7 +58,7 @@ class PartFile:
             return
         if error is None:
             self.commit()
-        elif part := self.abandon():
+        elif part := self.abandon(error):
             error.add_note(f"the {self._kept} so far are in {part}")
 
     def isatty(self) -> bool:
@@ -97,13 +97,14 @@ class PartFile:
         except OSError as error:
             raise self._failed(error) from error
 
-    def abandon(self) -> Path | None:
-        """Stop here. What was written stays in the path returned, if it is `kept` and anything
-        was. Does nothing to a file that is finished."""
+    def abandon(self, error: BaseException | None = None) -> Path | None:
+        """Stop here, because of this error. What was written stays in the path returned, if it is
+        `kept` and anything was but a header. Does nothing to a file that is finished."""
         if self._file.closed:
             return None
         with self._lock:
-            stays = self._kept and not self._is_special and self._file.tell()
+            kept = self._kept and not isinstance(error, NothingReadError)
+            stays = kept and not self._is_special and self._file.tell()
             is_empty = not os.fstat(self._file.fileno()).st_size
             self._file.close()
             if not self._is_special and (is_empty or (self._is_begun and not stays)):

@@ -245,9 +245,13 @@ def test_not_one_readable_photograph_is_a_failed_run(
     arguments = (album / "b.jpg", "--labels", "dog", "-o", before, "--failures", failures)
     result = classify(*arguments)
     assert result.code == 1
-    assert "not one photograph could be read" in result.last_line
+    end = "clipcli: not one photograph could be read, 1 failed"
+    assert result.last_line == f"{end}; {before} stays as it was"
     assert before.read_text() == "yesterday's rows\n"
     assert len(failures.read_text().splitlines()) == 2
+    new = tmp_path / "new.json"  # where a failure is an object
+    assert classify(album / "b.jpg", "--labels", "dog", "-o", new).last_line == end
+    assert not {*tmp_path.glob("*.part"), new} & {*tmp_path.iterdir()}
 
 
 def test_output_appears_whole_in_the_format_of_its_suffix(

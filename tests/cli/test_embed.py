@@ -96,6 +96,16 @@ def test_a_failed_photograph_has_no_row_and_exit_code_3(
     assert np.load(tmp_path / "album.npz")["paths"].tolist() == [f"{album}/cat.jpg"]
 
 
+def test_where_nothing_can_be_read_no_file_and_no_part_is_left(embed: Cli, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.touch()
+    for suffix in ("npy", "npz", "safetensors", "csv", "jsonl"):
+        result = embed(broken, "-o", tmp_path / f"some.{suffix}")
+        assert result.code == 1
+        assert result.last_line == "clipcli: not one photograph could be read, 1 failed"
+    assert [*tmp_path.iterdir()] == [broken]
+
+
 def test_an_empty_folder_writes_no_file(embed: Cli, tmp_path: Path) -> None:
     (tmp_path / "album").mkdir()
     arguments = (tmp_path / "album", "-o", tmp_path / "album.npy")

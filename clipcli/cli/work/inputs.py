@@ -244,7 +244,8 @@ class PhotoRun:
             for record in records:
                 rows.write(record)
             rows.finish()
-            return self.conclude(summary)
+            # with --allow-empty no row at all may be what is written
+            return self.conclude(summary, None if out.allow_empty else _kept(out))
 
     def exhaust(self, records: Iterable[Record]) -> int:
         """Go through all of them and write no rows, then say how the run ended: the exit code."""
@@ -278,13 +279,12 @@ class PhotoRun:
         self.tell_passed_over(out)
         with self.report.failures_to(out.failures):
             list(self.report.follow(self.settled(), len(self.found)))
-            kept = out.output if os.path.isfile(out.output or "") else None
-            return self.conclude(kept=kept)
+            return self.conclude(kept=_kept(out))
 
     def conclude(self, summary: str | None = None, kept: str | None = None) -> ExitCode:
         """Say what of the cache was damaged, and how the run ended: the exit code.
 
-        kept: a file of rows that stays as it was.
+        kept: a file of rows that stays as it was, where nothing could be read.
         """
         if "embedder" in vars(self):
             self.embedder.warn_of_damage()
@@ -296,3 +296,8 @@ class PhotoRun:
     def settled(self) -> Iterator[PassedOver | Failure]:
         """How the files end that are no photographs."""
         return (record for record in self.found if not isinstance(record, Photo))
+
+
+def _kept(out: OutputOptions) -> str | None:
+    """The file of rows that is there before the run."""
+    return out.output if os.path.isfile(out.output or "") else None
