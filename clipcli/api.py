@@ -11,8 +11,8 @@ from clipcli.embedding.local import RunOptions
 from clipcli.labelling import labeller
 from clipcli.labelling.labeller import Labeller, LabelRequest, classify_photos
 from clipcli.labels.label import DEFAULT_TEMPLATE, Label, check_labels, word_label
-from clipcli.models import catalogue
-from clipcli.models.locate import locate
+from clipcli.models.on_disk import catalogue
+from clipcli.models.on_disk.locate import locate
 from clipcli.photos import find
 from clipcli.photos.preprocess import ImageTransform
 from clipcli.records import Classified, Embedded, Failure, Match, PassedOver, RawFiles

@@ -10,7 +10,7 @@ import typer
 from clipcli.cli.help import App
 from clipcli.cli.options.shared import CacheDir, Quiet, TableFormatOption
 from clipcli.errors import CacheError, UsageError
-from clipcli.models import catalogue
+from clipcli.models.on_disk import catalogue
 
 if TYPE_CHECKING:
     from pathlib import Path

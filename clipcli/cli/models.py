@@ -16,7 +16,7 @@ from clipcli.cli.options import completion
 from clipcli.cli.options.shared import ActivationOption, CacheDir, Quiet, TableFormatOption
 from clipcli.cli.printing import print_line, print_text
 from clipcli.errors import CacheError, ExitCode, ModelError, UsageError
-from clipcli.models import catalogue
+from clipcli.models.on_disk import catalogue
 from clipcli.records import Activation
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def use(
     Example: clipcli models use ViT-B/16
     Example: clipcli models use auto
     """
-    from clipcli.models import default_model
+    from clipcli.models.on_disk import default_model
 
     name = default_model.checked(name)
     if catalogue.model_name(name) not in (None, catalogue.LITE):

@@ -24,9 +24,9 @@ from clipcli.embedding.cache.store import FILE_NAME, Cache
 from clipcli.embedding.cache.texts import TextMemory
 from clipcli.embedding.local import EmbeddedOrNot, EmbeddingRun, RunOptions
 from clipcli.errors import CacheError
-from clipcli.models import catalogue
-from clipcli.models.fetch import OnProgress
-from clipcli.models.locate import files_of, locate
+from clipcli.models.on_disk import catalogue
+from clipcli.models.on_disk.fetch import OnProgress
+from clipcli.models.on_disk.locate import files_of, locate
 from clipcli.models.request import ModelOptions, ModelRequest
 from clipcli.models.spec import ModelSpec
 from clipcli.photos.find import FoundFile

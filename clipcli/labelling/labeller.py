@@ -33,7 +33,7 @@ from clipcli.labels.label import (
     prompts,
     prompts_in_short,
 )
-from clipcli.models.default_model import PREFERRED
+from clipcli.models.on_disk.default_model import PREFERRED
 from clipcli.photos.find import FoundFile
 from clipcli.records import Classified, Embedded, Failure, MadeBy, PassedOver, Prediction, Scoring
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from clipcli.errors import ModelError, UsageError
 from clipcli.models.checkpoint import checkpoint
-from clipcli.models.fetch import OnProgress
-from clipcli.models.locate import locate
 from clipcli.models.model import Model
+from clipcli.models.on_disk.fetch import OnProgress
+from clipcli.models.on_disk.locate import locate
 from clipcli.models.request import ModelOptions, ModelRequest
 from clipcli.models.spec import N_COMPILED_AT_ONCE, ModelSpec
 from clipcli.models.text_tokens import open_tokenizer

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from clipcli.models import catalogue, default_model
-from clipcli.models.fetch import OnProgress
+from clipcli.models.on_disk import catalogue, default_model
+from clipcli.models.on_disk.fetch import OnProgress
 from clipcli.records import Activation, Precision
 
 
@@ -64,7 +64,7 @@ class ModelRequest:
         if name is None:
             return self
         if on_hub := catalogue.find_on_hub(name):
-            from clipcli.models import hub  # a path or one of the nine needs none of it
+            from clipcli.models.on_disk import hub  # a path or one of the nine needs none of it
 
             root = catalogue.cache_root(self.cache_dir)
             name = on_hub.at(hub.fetch(on_hub, root, on_progress).commit)

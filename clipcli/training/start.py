@@ -15,9 +15,9 @@ from torch import Tensor
 
 from clipcli.errors import ModelError, UsageError
 from clipcli.files.part_file import write_whole
-from clipcli.models import catalogue
 from clipcli.models.checkpoint import checkpoint
-from clipcli.models.locate import locate
+from clipcli.models.on_disk import catalogue
+from clipcli.models.on_disk.locate import locate
 from clipcli.models.tokenizer import clip_tokenizer
 from clipcli.network.clip import CLIP
 from clipcli.network.config import (

@@ -16,7 +16,7 @@ from clipcli.cli.app import app
 from clipcli.cli.settings.keys import commands_by_table, is_meant, options_of
 from clipcli.cli.settings.stranger import ALLOWED
 from clipcli.cli.work.init import TEXT
-from clipcli.models.default_model import config_path
+from clipcli.models.on_disk.default_model import config_path
 
 Cli = Callable[..., Result]
 

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from clipcli.evaluation.metrics import wilson_interval
-from clipcli.models.catalogue import lite_path
+from clipcli.models.on_disk.catalogue import lite_path
 
 Cli = Callable[..., Result]
 NAMES = ("astronaut", "cat", "coffee", "galaxies", "photographer", "rocket")

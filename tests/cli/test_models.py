@@ -10,8 +10,8 @@ from model_server import ModelServer
 from places import ROOT
 from program import Result
 
-from clipcli.models import catalogue
-from clipcli.models.known_models import ON_HUB
+from clipcli.models.on_disk import catalogue
+from clipcli.models.on_disk.known_models import ON_HUB
 
 Cli = Callable[..., Result]
 

@@ -24,7 +24,7 @@ from program import command, started
 from safetensors.torch import save_file
 
 from clipcli.cli.work.pace import Pace, time_left
-from clipcli.models import catalogue
+from clipcli.models.on_disk import catalogue
 from clipcli.network.clip import CLIP
 from clipcli.network.config import (
     ClipConfig,

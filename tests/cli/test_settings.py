@@ -16,7 +16,7 @@ from clipcli.cli.settings.exclusive import PARTNERS
 from clipcli.cli.settings.keys import commands_by_table, options_of, variable
 from clipcli.cli.settings.stranger import ALLOWED
 from clipcli.files.settings_file import MAX_BYTES
-from clipcli.models.default_model import config_path
+from clipcli.models.on_disk.default_model import config_path
 
 Cli = Callable[..., Result]
 

@@ -17,7 +17,7 @@ from program import Result
 from terminal import Terminal
 
 from clipcli.files.screen import n_cells
-from clipcli.models import catalogue
+from clipcli.models.on_disk import catalogue
 
 Cli = Callable[..., Result]
 TEMPLATE = "a drawing of a {}, made with a soft pencil and a little ink & water_colour."

@@ -19,7 +19,7 @@ from terminal import Terminal
 
 from clipcli.errors import one_line
 from clipcli.files.lock import lock_part
-from clipcli.models import catalogue
+from clipcli.models.on_disk import catalogue
 
 Cli = Callable[..., Result]
 

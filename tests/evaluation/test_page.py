@@ -25,7 +25,7 @@ from clipcli.evaluation.page import (
     reliability_picture,
     thumbnail,
 )
-from clipcli.models.catalogue import lite_path
+from clipcli.models.on_disk.catalogue import lite_path
 
 SVG = "{http://www.w3.org/2000/svg}"
 LABELS = (

@@ -16,9 +16,9 @@ import pytest
 from model_server import Behaviour, ModelServer, Request
 
 from clipcli.errors import DownloadError
-from clipcli.models import catalogue
-from clipcli.models.fetch import fetch
-from clipcli.models.known_models import PublishedModel
+from clipcli.models.on_disk import catalogue
+from clipcli.models.on_disk.fetch import fetch
+from clipcli.models.on_disk.known_models import PublishedModel
 
 PAYLOAD = random.Random(0).randbytes(25_600)
 SHA256 = hashlib.sha256(PAYLOAD).hexdigest()
@@ -36,8 +36,8 @@ TARGET = f"/{SHA256}/Tiny-8.pt"
 CHILD = f"""
 import logging, sys
 from pathlib import Path
-from clipcli.models.fetch import fetch
-from clipcli.models.known_models import PublishedModel
+from clipcli.models.on_disk.fetch import fetch
+from clipcli.models.on_disk.known_models import PublishedModel
 logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
 logging.getLogger("httpx").setLevel("WARNING")
 print(fetch({MODEL!r}, Path("cache")), flush=True)
@@ -128,7 +128,7 @@ def test_other_names_are_not_guessed_at(typed: str) -> None:
 
 def test_importing_the_table_imports_nothing_heavy() -> None:
     program = (
-        "import sys, clipcli.models.catalogue\n"
+        "import sys, clipcli.models.on_disk.catalogue\n"
         "heavy = ('torch', 'numpy', 'rich', 'httpx', 'platformdirs', 'filelock')\n"
         "print([name for name in heavy if name in sys.modules])"
     )

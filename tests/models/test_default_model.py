@@ -17,8 +17,8 @@ from program import Result
 
 from clipcli.embedding.cache.store import Cache
 from clipcli.embedding.embedder import Embedder
-from clipcli.models import catalogue, default_model
 from clipcli.models.encoder import Encoder
+from clipcli.models.on_disk import catalogue, default_model
 from clipcli.photos.find import find_photos
 
 Cli = Callable[..., Result]

@@ -21,8 +21,8 @@ from model_server import Behaviour, ModelServer, Request
 from program import command, started
 
 from clipcli.errors import DownloadError
-from clipcli.models.catalogue import find_published
-from clipcli.models.download import download, reach
+from clipcli.models.on_disk.catalogue import find_published
+from clipcli.models.on_disk.download import download, reach
 
 PAYLOAD = random.Random(0).randbytes(204_800)
 SHA256 = hashlib.sha256(PAYLOAD).hexdigest()
@@ -466,7 +466,8 @@ def test_stopped_process_leaves_a_part_that_is_resumed(
 ) -> None:
     server.behaviour = [Behaviour(hold_after=1_000)]
     program = (
-        "import sys; from pathlib import Path; from clipcli.models.download import download\n"
+        "import sys; from pathlib import Path\n"
+        "from clipcli.models.on_disk.download import download\n"
         "show = lambda n_bytes, total: print(n_bytes, flush=True)\n"
         "download(sys.argv[1], sys.argv[2], Path(sys.argv[3]), show)\n"
     )

@@ -19,8 +19,8 @@ from program import Result, command, started
 from safetensors.torch import save
 
 from clipcli.errors import DownloadError
-from clipcli.models import catalogue, hub, snapshots
 from clipcli.models.checkpoint import checkpoint
+from clipcli.models.on_disk import catalogue, hub, snapshots
 
 Cli = Callable[..., Result]
 

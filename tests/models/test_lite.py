@@ -12,8 +12,8 @@ from PIL import Image
 from program import Result
 
 import clipcli
-from clipcli.models import catalogue
 from clipcli.models.encoder import Encoder
+from clipcli.models.on_disk import catalogue
 
 Cli = Callable[..., Result]
 NAMES = ["astronaut", "cat", "coffee", "galaxies", "photographer", "rocket"]

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from clipcli.embedding.embedder import Embedder
 from clipcli.errors import CheckpointError, ModelError
-from clipcli.models import catalogue
 from clipcli.models.checkpoint import checkpoint, shapes
 from clipcli.models.encoder import Encoder
+from clipcli.models.on_disk import catalogue
 from clipcli.network.clip import CLIP
 from clipcli.network.config import (
     ClipConfig,

@@ -13,12 +13,12 @@ from contextlib import suppress
 import typer
 
 from clipcli.errors import CacheError
-from clipcli.models import catalogue
+from clipcli.models.on_disk import catalogue
 
 
 def models(incomplete: str) -> list[str]:
     """`auto`, the published models, and those of the hub that are on disk."""
-    from clipcli.models import snapshots
+    from clipcli.models.on_disk import snapshots
 
     on_disk: list[str] = []
     with suppress(CacheError):  # no home

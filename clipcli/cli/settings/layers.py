@@ -22,8 +22,8 @@ from clipcli.cli.settings.exclusive import switched_off_by
 from clipcli.errors import UsageError
 from clipcli.files.settings_file import NAME, read_settings
 from clipcli.labels.templates import TEMPLATE_SETS
-from clipcli.models.catalogue import model_name
-from clipcli.models.default_model import AUTO, config_path
+from clipcli.models.on_disk.catalogue import model_name
+from clipcli.models.on_disk.default_model import AUTO, config_path
 from clipcli.photos.formats import is_picture
 
 PATHS = ("PATH", "PATH...", "LABELLED", "DATA")  # arguments that name photographs

@@ -10,7 +10,7 @@ from clipcli.cli import talk
 from clipcli.errors import OutputError, UsageError
 from clipcli.files.part_file import write_whole
 from clipcli.files.settings_file import NAME
-from clipcli.models.default_model import config_path
+from clipcli.models.on_disk.default_model import config_path
 
 logger = logging.getLogger(__name__)
 

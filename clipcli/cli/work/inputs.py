@@ -24,11 +24,11 @@ from clipcli.errors import ExitCode, ModelError, NothingReadError, OutputError, 
 from clipcli.files.part_file import write_whole
 from clipcli.files.rows import PASSED_OVER_COLUMNS, Writer, csv_line
 from clipcli.files.suffixes import check_suffix
-from clipcli.models.catalogue import ON_THE_HUB
-from clipcli.models.default_model import AUTO, is_fallback, wanted
-from clipcli.models.locate import find_weights, kind_of, locate
+from clipcli.models.on_disk.catalogue import ON_THE_HUB
+from clipcli.models.on_disk.default_model import AUTO, is_fallback, wanted
+from clipcli.models.on_disk.locate import find_weights, kind_of, locate
+from clipcli.models.on_disk.snapshots import stated_licence
 from clipcli.models.request import ModelRequest
-from clipcli.models.snapshots import stated_licence
 from clipcli.photos import find
 from clipcli.photos.decode import DecodeOptions
 from clipcli.photos.find import FoundFile

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipcli.errors import one_line
-from clipcli.models import catalogue, snapshots
-from clipcli.models.catalogue import ON_THE_HUB, HubName
-from clipcli.models.known_models import ON_HUB, PublishedModel
-from clipcli.models.snapshots import find_on_disk
+from clipcli.models.on_disk import catalogue, snapshots
+from clipcli.models.on_disk.catalogue import ON_THE_HUB, HubName
+from clipcli.models.on_disk.known_models import ON_HUB, PublishedModel
+from clipcli.models.on_disk.snapshots import find_on_disk
 
 
 def others_on_disk(root: Path | None) -> list[tuple[str, int]]:
@@ -31,7 +31,7 @@ def place(name: str, root: Path | None) -> Path | None:
 
 def facts(name: str, root: Path | None) -> str:
     """What is known of a model of the table or of the hub, a line each."""
-    from clipcli.models import hub
+    from clipcli.models.on_disk import hub
 
     known = catalogue.find_known(name)
     if isinstance(known, PublishedModel):

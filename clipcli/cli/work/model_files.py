@@ -8,8 +8,8 @@ from pathlib import Path
 from clipcli.cli import talk
 from clipcli.cli.work import progress
 from clipcli.cli.work.question import is_agreed
-from clipcli.models import catalogue, fetch, hub, snapshots
-from clipcli.models.known_models import PublishedModel, size_text
+from clipcli.models.on_disk import catalogue, fetch, hub, snapshots
+from clipcli.models.on_disk.known_models import PublishedModel, size_text
 
 logger = logging.getLogger(__name__)
 

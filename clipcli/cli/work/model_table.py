@@ -9,8 +9,8 @@ from clipcli.cli.work.tables import print_tables
 from clipcli.errors import one_line
 from clipcli.files.table import Cell, Table, number, percent, words
 from clipcli.files.table_text import TableFormat
-from clipcli.models import catalogue
-from clipcli.models.known_models import (
+from clipcli.models.on_disk import catalogue
+from clipcli.models.on_disk.known_models import (
     ON_HUB,
     OPEN_CLIP,
     PE_CORE,

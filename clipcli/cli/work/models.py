@@ -7,8 +7,8 @@ from pathlib import Path
 from clipcli.cli.work import progress
 from clipcli.errors import one_line
 from clipcli.models.checkpoint import checkpoint
-from clipcli.models.locate import files_of, kind_of
 from clipcli.models.model import Model
+from clipcli.models.on_disk.locate import files_of, kind_of
 from clipcli.models.score import Score
 from clipcli.models.siglip_tokenizer import TOKENIZER_FILE
 from clipcli.network.config import (

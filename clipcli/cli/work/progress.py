@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from clipcli.cli import talk
 from clipcli.cli.work.pace import Pace, time_left
 from clipcli.errors import one_line
-from clipcli.models import catalogue
+from clipcli.models.on_disk import catalogue
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -23,7 +23,7 @@ from clipcli.errors import ExitCode, StoppedError, UsageError
 from clipcli.files.suffixes import check_suffix
 from clipcli.files.table import percent
 from clipcli.files.table_columns import Columns
-from clipcli.models import catalogue
+from clipcli.models.on_disk import catalogue
 from clipcli.records import Failure
 from clipcli.training import log, loop, pairs
 from clipcli.training.distributed import Processes, joined_processes

@@ -24,8 +24,8 @@ from clipcli.models.checkpoint import (
     torch_archive,
 )
 from clipcli.models.checkpoint.finite import check_finite
-from clipcli.models.locate import find_weights, kind_of
 from clipcli.models.model import Model
+from clipcli.models.on_disk.locate import find_weights, kind_of
 from clipcli.network.clip import CLIP
 from clipcli.network.config import ClipConfig
 from clipcli.photos.preprocess import PreprocessConfig

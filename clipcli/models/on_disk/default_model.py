@@ -18,9 +18,9 @@ from clipcli.errors import CacheError, DownloadError, OutputError, UsageError
 from clipcli.files.part_file import write_whole
 from clipcli.files.settings_file import NAME, read_settings
 from clipcli.files.user_folder import user_folder
-from clipcli.models import catalogue
-from clipcli.models.fetch import OnProgress
-from clipcli.models.snapshots import find_on_disk
+from clipcli.models.on_disk import catalogue
+from clipcli.models.on_disk.fetch import OnProgress
+from clipcli.models.on_disk.snapshots import find_on_disk
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def checked(name_or_path: str) -> str:
     if name is not None:
         return name
     from clipcli.models.checkpoint import checkpoint
-    from clipcli.models.locate import locate
+    from clipcli.models.on_disk.locate import locate
 
     path = locate(name_or_path)
     checkpoint.read(path)  # raises what is wrong with it now, not at every later run
@@ -109,7 +109,7 @@ def resolve_auto(
             return PREFERRED
         if find_on_disk(FORMER, root):
             instead = FORMER
-        from clipcli.models import hub  # not needed where a model is on disk
+        from clipcli.models.on_disk import hub  # not needed where a model is on disk
 
         reason = hub.why_unavailable(on_hub)
         if reason is None:

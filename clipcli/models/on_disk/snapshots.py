@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from clipcli.errors import DownloadError, OutputError
-from clipcli.models import catalogue
-from clipcli.models.catalogue import N_DIGITS, HubName
+from clipcli.models.on_disk import catalogue
+from clipcli.models.on_disk.catalogue import N_DIGITS, HubName
 
 MAIN = "main"  # what a repository without a revision is
 _NOTHING: dict[str, Any] = {"revisions": {}, "commits": {}}

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from clipcli.errors import CacheError, UsageError
 from clipcli.files.user_folder import user_folder
-from clipcli.models.known_models import ON_HUB, PUBLISHED, KnownModel, PublishedModel
+from clipcli.models.on_disk.known_models import ON_HUB, PUBLISHED, KnownModel, PublishedModel
 
 LITE = "lite"
 ON_THE_HUB = "hf:"  # before a repository that has no name here
@@ -160,4 +160,4 @@ def path_on_disk(model: PublishedModel, root: Path | None) -> Path | None:
 
 def lite_path() -> Path:
     """The embedded model's file, inside the package."""
-    return Path(__file__).parent / "weights" / "lite.safetensors"
+    return Path(__file__).parents[1] / "weights" / "lite.safetensors"

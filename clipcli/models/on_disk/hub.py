@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from clipcli.errors import CheckpointError, ClipcliError, DownloadError, OutputError, one_line
 from clipcli.files.part_file import FULL
-from clipcli.models import snapshots
-from clipcli.models.catalogue import N_DIGITS, HubName
-from clipcli.models.fetch import OnProgress, why_offline, why_unreachable
-from clipcli.models.snapshots import Snapshot
+from clipcli.models.on_disk import snapshots
+from clipcli.models.on_disk.catalogue import N_DIGITS, HubName
+from clipcli.models.on_disk.fetch import OnProgress, why_offline, why_unreachable
+from clipcli.models.on_disk.snapshots import Snapshot
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

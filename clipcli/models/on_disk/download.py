@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from clipcli.errors import DownloadError, one_line
-from clipcli.models.stall_watch import StallWatch
+from clipcli.models.on_disk.stall_watch import StallWatch
 
 logger = logging.getLogger(__name__)
 

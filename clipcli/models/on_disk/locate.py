@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from clipcli.errors import CheckpointError, ModelError
-from clipcli.models import catalogue
-from clipcli.models.fetch import OnProgress, fetch
+from clipcli.models.on_disk import catalogue
+from clipcli.models.on_disk.fetch import OnProgress, fetch
 
 # what a directory may hold, in the order in which they are looked for
 WEIGHTS_FILES = (
@@ -37,7 +37,7 @@ def locate(
     if name is not None:
         root = catalogue.cache_root(cache_dir)
         if on_hub := catalogue.find_on_hub(name):
-            from clipcli.models import hub  # a path or one of the nine needs none of it
+            from clipcli.models.on_disk import hub  # a path or one of the nine needs none of it
 
             return Path(hub.fetch(on_hub, root, on_progress).folder)
         published = catalogue.find_published(name)

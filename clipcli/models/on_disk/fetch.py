@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clipcli.errors import DownloadError, OutputError
-from clipcli.models.catalogue import is_on_disk, model_path, model_url
-from clipcli.models.known_models import PublishedModel
+from clipcli.models.on_disk.catalogue import is_on_disk, model_path, model_url
+from clipcli.models.on_disk.known_models import PublishedModel
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def why_unreachable(url: str) -> str | None:
     answers: list[str | None] = []
 
     def probe() -> None:
-        from clipcli.models.download import reach
+        from clipcli.models.on_disk.download import reach
 
         answers.append(reach(url, PROBE_S))
 
@@ -59,7 +59,7 @@ def fetch(model: PublishedModel, root: Path, on_progress: OnProgress | None = No
             )
         with _lock(model, path):
             if not is_on_disk(model, root):  # another process may have brought it meanwhile
-                from clipcli.models.download import download
+                from clipcli.models.on_disk.download import download
 
                 url, max_bytes = model_url(model), 2 * model.size_bytes
                 download(url, model.sha256, path, on_progress, max_bytes=max_bytes)
