@@ -41,12 +41,14 @@ class MovedFile:
 @dataclass
 class Move:
     """A photograph, and behind it what goes along. made: the folders that were made for it, below
-    the destination, the outer ones first."""
+    the destination, the outer ones first. device: its number, of a photograph that comes from
+    another disk than the destination's."""
 
     number: int
     at: str
     files: tuple[MovedFile, ...]
     made: tuple[str, ...]
+    device: int | None = None
     state: State = "begun"
 
 
@@ -97,12 +99,15 @@ class Journal:
             may_move(path) for one in files for path in (one.source, one.target)
         ):
             raise ValueError("no move of a photograph")
-        self.moves[number] = Move(number, _absolute(fields["at"]), files, made)
+        device = None if fields.get("device") is None else int(fields["device"])
+        self.moves[number] = Move(number, _absolute(fields["at"]), files, made, device)
 
-    def add(self, files: Sequence[MovedFile], made: Sequence[str]) -> Move:
+    def add(
+        self, files: Sequence[MovedFile], made: Sequence[str], device: int | None = None
+    ) -> Move:
         """Write what is about to be moved; when it returns, it is on the disk."""
-        move = Move(max(self.moves, default=0) + 1, self._at, tuple(files), tuple(made))
-        fields = {
+        move = Move(max(self.moves, default=0) + 1, self._at, tuple(files), tuple(made), device)
+        fields: dict[str, Any] = {
             "move": move.number,
             "at": move.at,
             "files": [
@@ -116,6 +121,8 @@ class Journal:
             ],
             "made": list(made),
         }
+        if device is not None:
+            fields["device"] = device
         self._append(fields, is_synced=True)
         self.moves[move.number] = move
         return move

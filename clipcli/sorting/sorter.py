@@ -155,7 +155,10 @@ class Sorter:
             status = os.lstat(source)
             listed.append(MovedFile(source, target, status.st_size, status.st_mtime_ns))
         photo, *along = listed
-        move = journal.add(listed, self._missing_folders(os.path.dirname(photo.target)))
+        device = os.lstat(photo.source).st_dev
+        is_other = device != os.stat(journal.folder).st_dev
+        made = self._missing_folders(os.path.dirname(photo.target))
+        move = journal.add(listed, made, device if is_other else None)
         try:
             self._make_folder(photo.target)
             place.move(photo.source, journal.target(photo))

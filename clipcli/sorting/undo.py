@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from clipcli.errors import OutputError
 from clipcli.sorting import place
@@ -64,7 +65,19 @@ def why_not(journal: Journal, move: Move) -> str:
         return "" if is_half and os.path.lexists(source) else "it is gone"
     if os.path.lexists(source):  # of one that was killed, `finish_move` looks at both
         return "" if is_half else f"its place is taken, {source}"
+    if _is_disk_away(move, os.path.dirname(source)):
+        folder = os.path.dirname(source)
+        return f"its folder is gone, and the disk as it seems; mount it, or make {folder}"
     return CHANGED if _is_changed(target, photo) else ""
+
+
+def _is_disk_away(move: Move, folder: str) -> bool:
+    """Whether a folder is missing that was on a disk of its own, and what is there is another: a
+    photograph put there would be hidden as soon as the disk is mounted."""
+    if move.device is None or os.path.isdir(folder):
+        return False
+    there = next(filter(os.path.isdir, map(str, Path(folder).parents)), None)
+    return there is None or os.stat(there).st_dev != move.device
 
 
 def _is_changed(path: str, file: MovedFile) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from places import other_file_system
 from program import Result
 
 from clipcli.sorting.journal import NAME
@@ -114,6 +116,39 @@ def test_a_folder_that_is_gone_is_made_again(cli: Cli, moved: Path) -> None:
     (moved / "in").rmdir()
     assert cli("undo", "disk/out").code == 0
     assert files(moved) == BACK
+
+
+def test_what_comes_from_a_disk_that_is_away_stays_until_it_is_back(
+    cli: Cli, lite: str, tmp_path: Path, example_photos: Path
+) -> None:
+    """As where its place of mounting is gone, or empty."""
+    mounted, to = tmp_path / "mounted", tmp_path / "to"
+    card = Path(tempfile.mkdtemp(dir=other_file_system(tmp_path)))
+    try:
+        shutil.copy(example_photos / "cat.jpg", card)
+        options = ("--labels", "cat,dog", "--min-probability", 0, "--move-to", to)
+        assert cli("classify", card, "--model", lite, *options).code == 0
+        log = to / NAME
+        log.write_text(log.read_text().replace(str(card), str(mounted / card.name)))
+        for _ in range(2):
+            for dry_run in (["--dry-run"], []):
+                result = cli("undo", to, *dry_run)
+                assert result.code == 3
+                assert "the disk as it seems; mount it, or make " in result.stderr
+                assert f"{mounted / card.name}\n" in result.stderr
+            assert files(to) == ["cat/cat.jpg"]
+            mounted.mkdir(exist_ok=True)
+        mounted.rmdir()
+        mounted.symlink_to(card.parent)  # it is there again
+        assert cli("undo", to).code == 0
+        assert files(card) == ["cat.jpg"]
+        # of a folder that was removed, and the disk is there
+        assert cli("classify", card, "--model", lite, *options).code == 0
+        card.rmdir()
+        assert cli("undo", to).code == 0
+        assert files(card) == ["cat.jpg"]
+    finally:
+        shutil.rmtree(card, ignore_errors=True)
 
 
 def test_what_cannot_go_back_is_named_and_stays(cli: Cli, moved: Path) -> None:
