@@ -97,12 +97,8 @@ def _of_cells(path: str, rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Class
     is_judged = False
     for line, cells in rows:
         try:
-            path_before, label = cells["path"], (cells["label"] or "").strip()
-            moved_to = cells.get("moved_to") or None
-            if not path_before:
-                raise ValueError("no path")
-            if not isinstance(path_before, str) or not isinstance(moved_to, str | None):
-                raise ValueError("a path that is no text")  # as Parquet may have
+            path_before, moved_to = _paths(cells)
+            label = (cells["label"] or "").strip()
             name = moved_to or path_before
             if name not in labels:
                 labels[name] = []
@@ -138,9 +134,7 @@ def _of_objects(path: str, objects: Iterator[tuple[int, Any]]) -> ClassifiedFile
     failures: dict[str, str] = {}
     for number, one in objects:
         try:
-            name, moved_to = one["path"], one.get("moved_to")
-            if not isinstance(name, str) or not isinstance(moved_to, str | None):
-                raise ValueError("a path that is no text")
+            name, moved_to = _paths(one)
             if "error" in one:
                 failures[name] = str(one["error"])
                 continue
@@ -210,6 +204,16 @@ def _parquet_rows(path: str, file: BinaryIO) -> Iterator[tuple[int, Mapping[str,
             yield from enumerate(rows, start=1)
     except pyarrow.ArrowException as error:
         raise UsageError(f"{path}: no whole Parquet file; {EXPECTED}") from error
+
+
+def _paths(fields: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Where a photograph was, and where it was moved to, if it was."""
+    path, moved_to = fields["path"], fields.get("moved_to") or None
+    if path is None or path == "":
+        raise ValueError("no path")
+    if not isinstance(path, str) or not isinstance(moved_to, str | None):
+        raise ValueError("a path that is no text")  # as JSON and Parquet may have
+    return path, moved_to
 
 
 def _probability(cell: Any) -> float | None:

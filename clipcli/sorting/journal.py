@@ -102,10 +102,11 @@ class Journal:
         device = None if fields.get("device") is None else int(fields["device"])
         self.moves[number] = Move(number, _absolute(fields["at"]), files, made, device)
 
-    def add(
-        self, files: Sequence[MovedFile], made: Sequence[str], device: int | None = None
-    ) -> Move:
-        """Write what is about to be moved; when it returns, it is on the disk."""
+    def add(self, files: Sequence[MovedFile], made: Sequence[str], device: int | None) -> Move:
+        """Write what is about to be moved; when it returns, it is on the disk. device: that of the
+        photograph, whichever it is."""
+        if device == os.stat(self.folder).st_dev:
+            device = None
         move = Move(max(self.moves, default=0) + 1, self._at, tuple(files), tuple(made), device)
         fields: dict[str, Any] = {
             "move": move.number,

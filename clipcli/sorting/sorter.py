@@ -150,15 +150,14 @@ class Sorter:
 
     def _move(self, files: dict[str, str], journal: Journal) -> None:
         """A photograph and what goes along, as one entry of the journal."""
-        listed = []
-        for source, target in files.items():
-            status = os.lstat(source)
-            listed.append(MovedFile(source, target, status.st_size, status.st_mtime_ns))
+        statuses = [os.lstat(source) for source in files]
+        listed = [
+            MovedFile(source, target, status.st_size, status.st_mtime_ns)
+            for (source, target), status in zip(files.items(), statuses, strict=True)
+        ]
         photo, *along = listed
-        device = os.lstat(photo.source).st_dev
-        is_other = device != os.stat(journal.folder).st_dev
         made = self._missing_folders(os.path.dirname(photo.target))
-        move = journal.add(listed, made, device if is_other else None)
+        move = journal.add(listed, made, statuses[0].st_dev)
         try:
             self._make_folder(photo.target)
             place.move(photo.source, journal.target(photo))

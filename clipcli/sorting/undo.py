@@ -65,8 +65,8 @@ def why_not(journal: Journal, move: Move) -> str:
         return "" if is_half and os.path.lexists(source) else "it is gone"
     if os.path.lexists(source):  # of one that was killed, `finish_move` looks at both
         return "" if is_half else f"its place is taken, {source}"
-    if _is_disk_away(move, os.path.dirname(source)):
-        folder = os.path.dirname(source)
+    folder = os.path.dirname(source)
+    if _is_disk_away(move, folder):
         return f"its folder is gone, and the disk as it seems; mount it, or make {folder}"
     return CHANGED if _is_changed(target, photo) else ""
 

@@ -151,7 +151,7 @@ from clipcli.sorting.journal import MovedFile, locked_journal
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 with locked_journal(sys.argv[1]) as journal:
     while True:
-        journal.add([MovedFile("/in/a.jpg", "dog/a.jpg", 1, 1)], [])
+        journal.add([MovedFile("/in/a.jpg", "dog/a.jpg", 1, 1)], [], None)
 """
 
 
