@@ -48,7 +48,7 @@ def album(tmp_path: Path, example_photos: Path) -> Path:
 def test_each_photograph_gets_one_row_in_the_order_of_names(
     classify: Cli, example_photos: Path
 ) -> None:
-    result = classify(example_photos, "--labels", "dog,cat,tiger")
+    result = classify(example_photos, "--labels", "dog,cat,tiger", "--no-cache")
     assert result.code == 0
     assert (
         result.stdout.splitlines()[0]
